@@ -1,0 +1,501 @@
+/**
+ * A plan: a sequence of dispatches recorded once and replayed every step.
+ *
+ * Recording appends forward dispatches and puts each op's backward on a tape; {@linkcode
+ * Plan.backward} runs the tape from its end, which appends the gradient dispatches. Activations have
+ * no buffer while recording. {@linkcode Plan.seal} knows the first and last use of each, lets those
+ * that never live together share a buffer, and makes every bind group and uniform slot. A replay
+ * makes nothing: one encoder, one pass, one submission.
+ *
+ * @module
+ */
+import { type Device, type Kernel, writeScalar } from "./device.ts";
+import { type BindingKind, type DType, paramsBytes } from "./kernel.ts";
+import { colour } from "./liveness.ts";
+import { ActivationPool } from "./pool.ts";
+import { ALIGNMENT_BYTES, Tensor } from "./tensor.ts";
+
+/** How a dispatch uses a tensor. */
+export interface Binding {
+  readonly tensor: Tensor;
+  readonly access: "uniform" | "read" | "write" | "readWrite";
+}
+
+/** Binds for reading only. */
+export function read(tensor: Tensor): Binding {
+  return { tensor, access: "read" };
+}
+
+/** Binds for writing: whatever is read of it later is written by this dispatch. */
+export function write(tensor: Tensor): Binding {
+  return { tensor, access: "write" };
+}
+
+/** Binds for adding to or changing what is there. */
+export function readWrite(tensor: Tensor): Binding {
+  return { tensor, access: "readWrite" };
+}
+
+/** Binds scalars that change between submissions, see {@linkcode Device.uniforms}. */
+export function uniform(tensor: Tensor): Binding {
+  return { tensor, access: "uniform" };
+}
+
+/** What a dispatch is given. */
+export interface DispatchOptions {
+  /** Workgroups in x, y and z. */
+  groups: readonly [number, number?, number?];
+  /** By field of the shader's `Params`: all and only those. */
+  params?: Readonly<Record<string, number>>;
+  /** In the order of the shader's bindings after `params`. */
+  bindings: readonly Binding[];
+  /** For the profiler. Bytes default to one pass over every binding. */
+  work?: { flops?: number; bytes?: number };
+}
+
+/** A recorded dispatch. */
+export interface Dispatch {
+  readonly kind: "dispatch";
+  readonly kernel: Kernel;
+  readonly groups: readonly [number, number, number];
+  readonly bindings: readonly Binding[];
+  /** Offset of its `Params` in the plan's uniform buffer. */
+  readonly slotBytes: number;
+  readonly flops: number;
+  readonly bytes: number;
+  group?: GPUBindGroup;
+}
+
+/** A recorded `clearBuffer`. */
+interface Clear {
+  readonly kind: "clear";
+  readonly tensor: Tensor;
+}
+
+/** What a plan does, in order. */
+export type PlanItem = Dispatch | Clear;
+
+/** Options of a {@linkcode Plan}. */
+export interface PlanOptions {
+  label: string;
+  /** Whether ops put their backward on the tape. @default false */
+  training?: boolean;
+}
+
+const KIND_OF: Readonly<Record<Binding["access"], BindingKind>> = {
+  uniform: "uniform",
+  read: "read",
+  write: "read_write",
+  readWrite: "read_write",
+};
+
+/** Workgroups of a 1-D dispatch folded into two dimensions; the shader guards the remainder. */
+export function grid(groups: number): [number, number, number] {
+  const MOST = 65_535; // the default maxComputeWorkgroupsPerDimension
+  if (groups <= MOST) return [Math.max(1, groups), 1, 1];
+  const y = Math.ceil(groups / MOST);
+  return [Math.ceil(groups / y), y, 1];
+}
+
+/** A recorded sequence of GPU work. */
+export class Plan {
+  readonly device: Device;
+  readonly label: string;
+  readonly training: boolean;
+  readonly items: PlanItem[] = [];
+  readonly #activations = new Set<Tensor>();
+  readonly #kept = new Set<Tensor>();
+  readonly #variables = new Set<Tensor>();
+  readonly #gradients = new Map<Tensor, Tensor>();
+  readonly #adopted = new Set<Tensor>();
+  #tape: (() => void)[] = [];
+  #paramBytes = new Uint8Array(64 * ALIGNMENT_BYTES);
+  #slots = 0;
+  #uniforms: GPUBuffer | undefined;
+  #ownPool: ActivationPool | undefined;
+  readonly #keptBuffers: GPUBuffer[] = [];
+  #outside: Tensor[] = [];
+  #state: "recording" | "sealed" | "destroyed" = "recording";
+
+  constructor(device: Device, options: PlanOptions) {
+    this.device = device;
+    this.label = options.label;
+    this.training = options.training ?? false;
+  }
+
+  /** An intermediate value; its buffer is found when the plan is sealed. */
+  activation(label: string, shape: readonly number[], dtype: DType = "f32"): Tensor {
+    this.#assertRecording(`make activation "${label}"`);
+    const tensor = new Tensor(label, shape, dtype);
+    this.#activations.add(tensor);
+    return tensor;
+  }
+
+  /**
+   * Appends one dispatch.
+   *
+   * @throws {RangeError} When a binding, parameter, type, size or workgroup count does not fit the
+   * shader or the adapter's limits, or a tensor is both read and written.
+   */
+  dispatch(kernel: Kernel, options: DispatchOptions): void {
+    this.#assertRecording(`record ${kernel.label}`);
+    const { source } = kernel;
+    const { params = {}, bindings, work = {} } = options;
+    const fail = (want: string, state: string): never => {
+      throw new RangeError(`Cannot record ${kernel.label}: ${want}: ${state}`);
+    };
+    const first = source.params.length > 0 ? 1 : 0;
+    if (bindings.length !== source.bindings.length - first) {
+      const names = source.bindings.slice(first).map(({ name }) => name).join(", ");
+      fail(`bindings ${names}`, `got ${bindings.length}`);
+    }
+    const seen = new Map<Tensor, Binding>();
+    bindings.forEach((binding, index) => {
+      const declared = source.bindings[index + first]!;
+      const { tensor, access } = binding;
+      const named = `"${declared.name}" (tensor "${tensor.label}")`;
+      if (tensor.destroyed) fail(`${named} live`, "it was released");
+      if (KIND_OF[access] !== declared.kind) {
+        fail(`${named} bound as ${declared.kind}`, `got ${access}`);
+      }
+      if (declared.dtype !== undefined && declared.dtype !== tensor.dtype) {
+        fail(`${named} of ${declared.dtype}`, `got ${tensor.dtype}`);
+      }
+      const most = this.device.limits.maxStorageBufferBindingSize;
+      if (tensor.sizeBytes > most) {
+        fail(
+          `${named} of at most ${most} bytes (maxStorageBufferBindingSize)`,
+          `${tensor.sizeBytes}`,
+        );
+      }
+      const other = seen.get(tensor);
+      if (other && (other.access !== "read" || access !== "read")) {
+        fail(`${named} bound once where it is written`, `also as ${other.access}`);
+      }
+      seen.set(tensor, binding);
+    });
+    const groups = [options.groups[0], options.groups[1] ?? 1, options.groups[2] ?? 1] as const;
+    const most = this.device.limits.maxComputeWorkgroupsPerDimension;
+    if (groups.some((count) => !Number.isInteger(count) || count < 1 || count > most)) {
+      fail(`1 to ${most} workgroups a dimension`, `got (${groups.join(", ")})`);
+    }
+    const bytes = work.bytes ??
+      bindings.reduce(
+        (sum, { tensor, access }) => sum + tensor.sizeBytes * (access === "readWrite" ? 2 : 1),
+        0,
+      );
+    const slotBytes = this.#writeParams(kernel, params);
+    this.items.push({
+      kind: "dispatch",
+      kernel,
+      groups,
+      bindings,
+      slotBytes,
+      flops: work.flops ?? 0,
+      bytes,
+    });
+  }
+
+  /** Sets every element to zero. */
+  clear(tensor: Tensor): void {
+    this.#assertRecording(`clear "${tensor.label}"`);
+    tensor.assertLive("clear");
+    this.items.push({ kind: "clear", tensor });
+  }
+
+  /** Gives an activation a buffer of its own, to be read after the replay. */
+  keep<T extends Tensor | undefined>(tensor: T): T {
+    if (tensor) this.#kept.add(tensor.root);
+    return tensor;
+  }
+
+  // --- the tape -------------------------------------------------------------------------------
+
+  /** Puts a backward on the tape; ignored when the plan is not for training. */
+  onBackward(record: () => void): void {
+    if (this.training) this.#tape.push(record);
+  }
+
+  /** Marks a tensor made outside as one that wants a gradient. */
+  variable(tensor: Tensor): Tensor {
+    this.#variables.add(tensor);
+    return tensor;
+  }
+
+  /** The gradient that has reached a tensor so far. */
+  gradient(tensor: Tensor): Tensor | undefined {
+    return this.#gradients.get(tensor);
+  }
+
+  /**
+   * Where a contribution to a tensor's gradient goes: the first is stored (`add` false), later ones
+   * are added. Undefined when the tensor wants none.
+   */
+  accumulate(tensor: Tensor): { tensor: Tensor; add: boolean } | undefined {
+    const known = this.#gradients.get(tensor);
+    if (known) return { tensor: known, add: true };
+    if (!this.#activations.has(tensor.root) && !this.#variables.has(tensor)) return undefined;
+    const made = this.activation(`d${tensor.label}`, tensor.shape, tensor.dtype);
+    this.#gradients.set(tensor, made);
+    return { tensor: made, add: false };
+  }
+
+  /**
+   * Lets a tensor take over a gradient that is complete and that nothing reads later, as on a
+   * residual path; contributions that follow are added in place, so one gradient is taken over once,
+   * and only if the plan owns it.
+   *
+   * @returns false when the caller has to add or copy the gradient itself, by
+   * {@linkcode Plan.accumulate}.
+   */
+  adopt(tensor: Tensor, gradient: Tensor): boolean {
+    if (!this.#activations.has(tensor.root) && !this.#variables.has(tensor)) return true;
+    if (this.#gradients.has(tensor) || this.#adopted.has(gradient)) return false;
+    if (!this.#activations.has(gradient)) return false;
+    this.#adopted.add(gradient);
+    this.#gradients.set(tensor, gradient);
+    return true;
+  }
+
+  /** Says where the backward starts: the gradient of a tensor, given. */
+  seed(tensor: Tensor, gradient: Tensor): void {
+    this.#gradients.set(tensor, gradient);
+  }
+
+  /** Appends the gradient dispatches, last op first. */
+  backward(): void {
+    this.#assertRecording("record the backward");
+    for (const record of this.#tape.reverse()) record();
+    this.#tape = [];
+  }
+
+  // --- sealing --------------------------------------------------------------------------------
+
+  /**
+   * Compiles, places activations and makes bind groups.
+   *
+   * @param pool Shared with plans that never run together; without it the plan has its own.
+   * @throws {Error} When a kernel does not compile, an activation is read before it is written, or
+   * a dispatch would read and write one buffer.
+   */
+  async seal(pool?: ActivationPool): Promise<this> {
+    this.#assertRecording("seal");
+    await this.device.ready();
+    const intervals = this.#intervals();
+    const shared = [...intervals].filter(([tensor]) => !this.#kept.has(tensor));
+    const { slotOf, slotBytes } = colour(shared.map(([, interval]) => interval));
+    const from = pool ?? (this.#ownPool = new ActivationPool(this.device));
+    const buffers = from.take(slotBytes);
+    shared.forEach(([tensor], index) =>
+      tensor.place({ buffer: buffers[slotOf[index]!]!, offsetBytes: 0 })
+    );
+    for (const tensor of this.#kept) {
+      if (tensor.placed || !this.#activations.has(tensor)) continue;
+      const buffer = this.device.buffer(tensor.label, tensor.sizeBytes);
+      this.#keptBuffers.push(buffer);
+      tensor.place({ buffer, offsetBytes: 0 });
+    }
+    this.#uniforms = this.device.buffer(
+      `${this.label} params`,
+      Math.max(1, this.#slots) * ALIGNMENT_BYTES,
+      GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    );
+    this.device.gpu.queue.writeBuffer(
+      this.#uniforms,
+      0,
+      this.#paramBytes.subarray(0, this.#slots * ALIGNMENT_BYTES),
+    );
+    const outside = new Set<Tensor>();
+    for (const item of this.items) {
+      const used = item.kind === "clear" ? [item.tensor] : item.bindings.map((b) => b.tensor);
+      for (const { root } of used) if (!this.#activations.has(root)) outside.add(root);
+      if (item.kind === "dispatch") this.#bind(item);
+    }
+    this.#outside = [...outside];
+    this.device.check(`seal plan "${this.label}"`);
+    this.#state = "sealed";
+    return this;
+  }
+
+  /** First and last item that uses each activation. */
+  #intervals(): Map<Tensor, { sizeBytes: number; first: number; last: number }> {
+    const intervals = new Map<Tensor, { sizeBytes: number; first: number; last: number }>();
+    this.items.forEach((item, index) => {
+      const uses: readonly Binding[] = item.kind === "clear" ? [write(item.tensor)] : item.bindings;
+      // Reads first: a dispatch that reads what only it writes reads what nobody wrote.
+      for (const { tensor, access } of uses) {
+        if (access === "write" || !this.#activations.has(tensor.root)) continue;
+        if (!intervals.has(tensor.root)) {
+          const by = item.kind === "clear" ? "clear" : item.kernel.label;
+          throw new Error(
+            `Cannot seal plan "${this.label}": "${tensor.label}" written before ${by} reads it: ` +
+              "nothing has written it",
+          );
+        }
+      }
+      for (const { tensor } of uses) {
+        if (!this.#activations.has(tensor.root)) continue;
+        const known = intervals.get(tensor.root);
+        if (known) known.last = index;
+        else {
+          const sizeBytes = tensor.root.sizeBytes;
+          intervals.set(tensor.root, { sizeBytes, first: index, last: index });
+        }
+      }
+    });
+    return intervals;
+  }
+
+  #bind(item: Dispatch): void {
+    const { kernel } = item;
+    const ranges = item.bindings.map(({ tensor, access }) => {
+      const { buffer, offsetBytes } = tensor.storage;
+      const room = buffer.size - offsetBytes;
+      // Whole vec4s, as the shader may read; buffers and windows are padded to 16 bytes.
+      const sizeBytes = Math.min(Math.ceil(tensor.sizeBytes / 16) * 16, room);
+      return {
+        tensor,
+        writes: access === "write" || access === "readWrite",
+        buffer,
+        offsetBytes,
+        sizeBytes,
+      };
+    });
+    for (const [index, a] of ranges.entries()) {
+      for (const b of ranges.slice(0, index)) {
+        if (a.buffer !== b.buffer || !(a.writes || b.writes)) continue;
+        const apart = a.offsetBytes >= b.offsetBytes + b.sizeBytes ||
+          b.offsetBytes >= a.offsetBytes + a.sizeBytes;
+        if (a.writes && b.writes && apart) continue;
+        const want = a.writes && b.writes
+          ? "writable bindings that do not overlap"
+          : "no buffer both read and written";
+        throw new RangeError(
+          `Cannot seal plan "${this.label}": ${kernel.label} with ${want}: ` +
+            `"${b.tensor.label}" and "${a.tensor.label}" share one`,
+        );
+      }
+    }
+    const entries: GPUBindGroupEntry[] = ranges.map(({ buffer, offsetBytes, sizeBytes }) => ({
+      binding: 0,
+      resource: { buffer, offset: offsetBytes, size: sizeBytes },
+    }));
+    if (kernel.source.params.length > 0) {
+      const size = paramsBytes(kernel.source);
+      entries.unshift({
+        binding: 0,
+        resource: { buffer: this.#uniforms!, offset: item.slotBytes, size },
+      });
+    }
+    entries.forEach((entry, binding) => entry.binding = binding);
+    this.device.counters.bindGroups++;
+    item.group = this.device.gpu.createBindGroup({
+      label: kernel.label,
+      layout: kernel.layout,
+      entries,
+    });
+  }
+
+  #writeParams(kernel: Kernel, params: Readonly<Record<string, number>>): number {
+    const fields = kernel.source.params;
+    const names = fields.map(({ name }) => name);
+    const missing = names.find((name) => params[name] === undefined);
+    const extra = Object.keys(params).find((name) => !names.includes(name));
+    if (missing !== undefined || extra !== undefined) {
+      throw new RangeError(
+        `Cannot record ${kernel.label}: params ${names.join(", ")}: ` +
+          (missing !== undefined ? `no "${missing}"` : `got "${extra}" too`),
+      );
+    }
+    if (fields.length === 0) return 0;
+    const at = this.#slots++ * ALIGNMENT_BYTES;
+    if (at >= this.#paramBytes.length) {
+      const grown = new Uint8Array(this.#paramBytes.length * 2);
+      grown.set(this.#paramBytes);
+      this.#paramBytes = grown;
+    }
+    const bytes = new DataView(this.#paramBytes.buffer, at, ALIGNMENT_BYTES);
+    fields.forEach(({ name, type }, index) => {
+      try {
+        writeScalar(bytes, index * 4, type, params[name]!, name);
+      } catch (cause) {
+        throw new RangeError(`Cannot record ${kernel.label}: ${(cause as Error).message}`, {
+          cause,
+        });
+      }
+    });
+    return at;
+  }
+
+  // --- running --------------------------------------------------------------------------------
+
+  /**
+   * Appends the plan to an encoder: one compute pass, interrupted only by clears.
+   *
+   * @throws {Error} When the plan is not sealed, or a tensor it uses was released.
+   */
+  encode(encoder: GPUCommandEncoder): void {
+    this.#assertRunnable();
+    let pass: GPUComputePassEncoder | undefined;
+    let current: GPUComputePipeline | undefined;
+    for (const item of this.items) {
+      if (item.kind === "clear") {
+        pass?.end();
+        pass = current = undefined;
+        const { buffer, offsetBytes } = item.tensor.storage;
+        encoder.clearBuffer(buffer, offsetBytes, Math.ceil(item.tensor.sizeBytes / 4) * 4);
+        continue;
+      }
+      pass ??= encoder.beginComputePass();
+      if (item.kernel.pipeline !== current) pass.setPipeline(current = item.kernel.pipeline);
+      pass.setBindGroup(0, item.group!);
+      pass.dispatchWorkgroups(item.groups[0], item.groups[1], item.groups[2]);
+    }
+    pass?.end();
+  }
+
+  /** Runs the plan once: one encoder, one submission, nothing awaited. */
+  replay(): void {
+    const encoder = this.device.gpu.createCommandEncoder();
+    this.encode(encoder);
+    this.device.gpu.queue.submit([encoder.finish()]);
+  }
+
+  /** Bytes of activations, shared buffers counted once. */
+  get activationBytes(): number {
+    const buffers = new Set(
+      [...this.#activations].filter((t) => t.placed).map((t) => t.storage.buffer),
+    );
+    return [...buffers].reduce((sum, { size }) => sum + size, 0);
+  }
+
+  /** Gives back what the plan owns; a shared pool stays. */
+  destroy(): void {
+    if (this.#state === "destroyed") return;
+    this.#state = "destroyed";
+    for (const tensor of this.#activations) tensor.destroy();
+    for (const buffer of this.#keptBuffers) this.device.destroyBuffer(buffer);
+    if (this.#uniforms) this.device.destroyBuffer(this.#uniforms);
+    this.#ownPool?.destroy();
+    this.#uniforms = this.#ownPool = undefined;
+    this.items.length = 0;
+  }
+
+  #assertRecording(act: string): void {
+    if (this.#state !== "recording") {
+      throw new Error(
+        `Cannot ${act} in plan "${this.label}": a plan being recorded: ${this.#state}`,
+      );
+    }
+  }
+
+  #assertRunnable(): void {
+    const act = `run plan "${this.label}"`;
+    if (this.#state !== "sealed") {
+      throw new Error(`Cannot ${act}: a sealed plan: ${this.#state}`);
+    }
+    this.device.check(act);
+    const gone = this.#outside.find((tensor) => tensor.destroyed);
+    if (gone) throw new Error(`Cannot ${act}: "${gone.label}" live: it was released`);
+  }
+}
