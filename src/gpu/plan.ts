@@ -442,16 +442,31 @@ export class Plan {
       if (item.kind === "clear") {
         pass?.end();
         pass = current = undefined;
-        const { buffer, offsetBytes } = item.tensor.storage;
-        encoder.clearBuffer(buffer, offsetBytes, Math.ceil(item.tensor.sizeBytes / 4) * 4);
+        encodeClear(encoder, item.tensor);
         continue;
       }
       pass ??= encoder.beginComputePass();
       if (item.kernel.pipeline !== current) pass.setPipeline(current = item.kernel.pipeline);
       pass.setBindGroup(0, item.group!);
-      pass.dispatchWorkgroups(item.groups[0], item.groups[1], item.groups[2]);
+      pass.dispatchWorkgroups(...item.groups);
     }
     pass?.end();
+  }
+
+  /** As {@linkcode encode}, with a compute pass a dispatch, timed by the given queries. */
+  encodeEach(encoder: GPUCommandEncoder, timestamps: () => GPUComputePassTimestampWrites): void {
+    this.#assertRunnable();
+    for (const item of this.items) {
+      if (item.kind === "clear") {
+        encodeClear(encoder, item.tensor);
+        continue;
+      }
+      const pass = encoder.beginComputePass({ timestampWrites: timestamps() });
+      pass.setPipeline(item.kernel.pipeline);
+      pass.setBindGroup(0, item.group!);
+      pass.dispatchWorkgroups(...item.groups);
+      pass.end();
+    }
   }
 
   /** Runs the plan once: one encoder, one submission, nothing awaited. */
@@ -498,4 +513,9 @@ export class Plan {
     const gone = this.#outside.find((tensor) => tensor.destroyed);
     if (gone) throw new Error(`Cannot ${act}: "${gone.label}" live: it was released`);
   }
+}
+
+function encodeClear(encoder: GPUCommandEncoder, tensor: Tensor): void {
+  const { buffer, offsetBytes } = tensor.storage;
+  encoder.clearBuffer(buffer, offsetBytes, Math.ceil(tensor.sizeBytes / 4) * 4);
 }

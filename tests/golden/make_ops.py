@@ -1,17 +1,14 @@
 #!/usr/bin/env python3
-"""Write ops.safetensors.b64: PyTorch's answers, in float64, to what tests/reference computes.
+"""Write ops.safetensors: PyTorch's answers, in float64, to what tests/reference computes.
 
 Only the makers of goldens run this; the tests read the file and need no Python:
     python3 -m venv venv && venv/bin/pip install torch==2.13.0 safetensors numpy
     venv/bin/python tests/golden/make_ops.py
 
-The file is base64 because Deno imports text without a permission or a flag, and bytes only with
---unstable-raw-imports (2.9.6). To get the safetensors: base64 -d ops.safetensors.b64.
 Names are <case>.<tensor>; a gradient of x is dx, the seed of a backward is dout. Shapes use
 B batch, T time, C channels, V vocab, Vp padded vocab, NH heads, HS head size.
 """
 
-import base64
 import pathlib
 
 import torch
@@ -161,6 +158,6 @@ embedding("embedding_positions", True)
 adamw("adamw")
 
 data = save(tensors, metadata={"torch": torch.__version__, "script": "tests/golden/make_ops.py"})
-path = pathlib.Path(__file__).with_name("ops.safetensors.b64")
-path.write_bytes(base64.encodebytes(data))
-print(f"{path.name}: {len(tensors)} tensors, {len(data)} bytes as safetensors")
+path = pathlib.Path(__file__).with_name("ops.safetensors")
+path.write_bytes(data)
+print(f"{path.name}: {len(tensors)} tensors, {len(data)} bytes")

@@ -1,9 +1,9 @@
 // The f64 twins against PyTorch 2.13 in float64: tests/golden/make_ops.py wrote the answers.
 
 import { assert, assertEquals } from "@std/assert";
-import text from "../golden/ops.safetensors.b64" with { type: "text" };
+import bytes from "../golden/ops.safetensors" with { type: "bytes" };
 import { assertClose } from "../support/close.ts";
-import { parseSafetensorsBase64 } from "../support/safetensors.ts";
+import { parseSafetensors } from "../support/safetensors.ts";
 import { type AdamwState, adamwStep, clipCoefficient, globalNorm } from "./adamw.ts";
 import { attentionBackward, attentionForward } from "./attention.ts";
 import { crossEntropy } from "./cross_entropy.ts";
@@ -12,7 +12,7 @@ import { geluBackward, geluExactBackward, geluExactForward, geluForward } from "
 import { layernormBackward, layernormForward } from "./layernorm.ts";
 import { linearBackward, linearForward } from "./matmul.ts";
 
-const golden = parseSafetensorsBase64(text);
+const golden = parseSafetensors(bytes);
 
 function has(name: string): boolean {
   return golden.has(name);

@@ -39,11 +39,11 @@ export function testDevice(options: OpenOptions = {}): Promise<Device> {
 export function gpuTest(
   name: string,
   run: (device: Device) => Promise<void>,
-  options: OpenOptions = {},
+  options: OpenOptions & { ignore?: boolean } = {},
 ): void {
   Deno.test({
     name,
-    ignore,
+    ignore: ignore || (options.ignore ?? false),
     // The device outlives the test that opened it.
     sanitizeResources: false,
     sanitizeOps: false,

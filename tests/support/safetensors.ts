@@ -64,8 +64,3 @@ export function parseSafetensors(bytes: Uint8Array): Map<string, GoldenTensor> {
   }
   return tensors;
 }
-
-/** All tensors of a base64 text: goldens are text imports, which need no permission. */
-export function parseSafetensorsBase64(text: string): Map<string, GoldenTensor> {
-  return parseSafetensors(Uint8Array.fromBase64(text));
-}

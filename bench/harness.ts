@@ -1,0 +1,164 @@
+/**
+ * The bench harness: every case is checked first and timed after; medians with their spread.
+ *
+ * @module
+ */
+import type { Ceilings } from "../src/gpu/ceiling.ts";
+import type { Device } from "../src/gpu/device.ts";
+import type { Plan } from "../src/gpu/plan.ts";
+import { median } from "../src/gpu/profile.ts";
+
+/** Milliseconds of one run of a case: the middle of the samples and the range of the middle 80 %. */
+export interface Timing {
+  readonly ms: number;
+  readonly lowMs: number;
+  readonly highMs: number;
+  readonly samples: number;
+}
+
+/** What one case did, beside what the peers took for it. */
+export interface Row {
+  /** Shape and direction, as "forward 512×768×768". */
+  readonly name: string;
+  readonly timing: Timing;
+  readonly flops?: number;
+  /** Bytes that must be moved: each input once, each output once. */
+  readonly bytes?: number;
+  /** Largest error found by the check before the timing, as a share of the allowed one. */
+  readonly errorShare: number;
+  readonly peers?: readonly PeerRow[];
+  /** More figures of this bench, by name. */
+  readonly extra?: Readonly<Record<string, number | string>>;
+}
+
+/** A peer's time for the case, or why it has none. */
+export type PeerRow =
+  | { readonly peer: string; readonly timing: Timing }
+  | { readonly peer: string; readonly failure: string };
+
+/** What a bench is given. */
+export interface BenchContext {
+  readonly device: Device;
+  readonly ceilings: Ceilings;
+  /** Shorter samples and fewer of them, to see that all of it runs. */
+  readonly quick: boolean;
+  /** Whether peers are timed too. */
+  readonly peers: boolean;
+}
+
+/** One bench of `./brachio bench`. */
+export interface Bench {
+  readonly name: string;
+  /** One line for the list of benches. */
+  readonly summary: string;
+  run(context: BenchContext): Promise<{ rows: Row[]; notes?: string[] }>;
+}
+
+/**
+ * Times something that runs `times` times and waits for the last.
+ *
+ * The wait costs up to 10 ms in this runtime, so a sample repeats until it is long beside that.
+ */
+export async function time(
+  run: (times: number) => Promise<void>,
+  { quick }: { quick: boolean },
+): Promise<Timing> {
+  const sampleMs = quick ? 30 : 250;
+  const count = quick ? 3 : 7;
+  const once = async (times: number) => {
+    const start = performance.now();
+    await run(times);
+    return performance.now() - start;
+  };
+  await once(1); // pipelines are compiled on their first run
+  let times = 1;
+  for (let elapsed = await once(1); elapsed < sampleMs && times < 100_000;) {
+    times = Math.max(times + 1, Math.min(times * 8, Math.ceil(times * 1.2 * sampleMs / elapsed)));
+    elapsed = await once(times);
+  }
+  const samples: number[] = [];
+  for (let sample = 0; sample < count; sample++) samples.push(await once(times) / times);
+  samples.sort((a, b) => a - b);
+  const at = (share: number) => samples[Math.round(share * (count - 1))]!;
+  return { ms: median(samples), lowMs: at(0.1), highMs: at(0.9), samples: count };
+}
+
+/** Times replays of a sealed plan. */
+export function timePlan(plan: Plan, options: { quick: boolean }): Promise<Timing> {
+  return time(async (times) => {
+    for (let run = 0; run < times; run++) plan.replay();
+    await plan.device.idle();
+  }, options);
+}
+
+/**
+ * The largest error as a share of its bound.
+ *
+ * @throws {Error} When an element is off by more than its bound, or is NaN: nothing is timed then.
+ */
+export function check(
+  name: string,
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  bound: (index: number) => number,
+): number {
+  if (actual.length !== expected.length) {
+    throw new Error(`Cannot bench ${name}: ${expected.length} values: got ${actual.length}`);
+  }
+  let worst = 0;
+  for (let i = 0; i < actual.length; i++) {
+    const share = Math.abs(actual[i]! - expected[i]!) / bound(i);
+    // Written so that NaN fails.
+    if (!(share <= 1)) {
+      throw new Error(
+        `Cannot bench ${name}: element ${i} within ${bound(i).toExponential(2)} of ` +
+          `${expected[i]}: got ${actual[i]}`,
+      );
+    }
+    worst = Math.max(worst, share);
+  }
+  return worst;
+}
+
+/** Rows as a table for people. */
+export function formatRows(rows: readonly Row[], ceilings: Ceilings): string {
+  const header = ["case", "ms", "10–90 %", "GFLOP/s", "GB/s", "of ceiling"];
+  const peers = [...new Set(rows.flatMap((row) => row.peers?.map(({ peer }) => peer) ?? []))];
+  const extras = [...new Set(rows.flatMap((row) => Object.keys(row.extra ?? {})))];
+  const table = [[...header, ...peers.flatMap((peer) => [`${peer} ms`, "×"]), ...extras]];
+  for (const row of rows) {
+    const { ms, lowMs, highMs } = row.timing;
+    const gflops = row.flops && row.flops / ms / 1e6;
+    const gbps = row.bytes && row.bytes / ms / 1e6;
+    const share = Math.max((gflops ?? 0) / ceilings.fmaGFLOPs, (gbps ?? 0) / ceilings.copyGBps);
+    const cells = [
+      row.name,
+      significant(ms),
+      `${significant(lowMs)}–${significant(highMs)}`,
+      gflops ? gflops.toFixed(1) : "",
+      gbps ? gbps.toFixed(1) : "",
+      share > 0 ? `${Math.round(100 * share)} %` : "",
+    ];
+    for (const peer of peers) {
+      const found = row.peers?.find((candidate) => candidate.peer === peer);
+      if (!found) cells.push("", "");
+      else if ("failure" in found) cells.push("cannot", "");
+      else cells.push(significant(found.timing.ms), (found.timing.ms / ms).toFixed(1));
+    }
+    for (const extra of extras) cells.push(`${row.extra?.[extra] ?? ""}`);
+    table.push(cells);
+  }
+  const widths = table[0]!.map((_, column) =>
+    Math.max(...table.map((line) => line[column]!.length))
+  );
+  return table.map((line) =>
+    line.map((cell, column) =>
+      column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)
+    ).join("  ").trimEnd()
+  ).join("\n");
+}
+
+/** Three digits that count. */
+function significant(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
+}

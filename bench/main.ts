@@ -1,0 +1,114 @@
+/**
+ * `./brachio bench [name...]`: a table for people, then one line of JSON.
+ *
+ * @module
+ */
+import { Command } from "commander";
+import { runMain, UsageError } from "../src/cli/errors.ts";
+import { measureCeilings } from "../src/gpu/ceiling.ts";
+import { Device } from "../src/gpu/device.ts";
+import { type Bench, formatRows, type Row } from "./harness.ts";
+
+const BENCHES: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
+  matmul: () => import("./matmul.ts"),
+  attention: () => import("./attention.ts"),
+  layernorm: () => import("./layernorm.ts"),
+  cross_entropy: () => import("./cross_entropy.ts"),
+  adamw: () => import("./adamw.ts"),
+  embedding: () => import("./embedding.ts"),
+  plan: () => import("./plan.ts"),
+};
+
+interface Options {
+  quick?: boolean;
+  peers: boolean;
+  subgroups: boolean;
+  f16: boolean;
+  save?: boolean;
+}
+
+/** What a bench leaves behind, by name, in `bench/results/<adapter>.json`. */
+interface SavedResult {
+  date: string;
+  adapter: string;
+  lanes: number;
+  versions: Record<string, string>;
+  ceilings: { copyGBps: number; fmaGFLOPs: number };
+  rows: readonly Row[];
+}
+
+async function main(names: string[], options: Options): Promise<void> {
+  const chosen = names.length > 0 ? names : Object.keys(BENCHES);
+  const unknown = chosen.find((name) => !Object.hasOwn(BENCHES, name));
+  if (unknown !== undefined) {
+    throw new UsageError(
+      `Cannot bench "${unknown}": one of ${Object.keys(BENCHES).join(", ")}`,
+    );
+  }
+  const device = await Device.open({ subgroups: options.subgroups, f16: options.f16 });
+  const ceilings = await measureCeilings(device);
+  const about = {
+    date: new Date().toISOString(),
+    adapter: device.info.description,
+    lanes: device.lanes,
+    versions: { deno: Deno.version.deno, v8: Deno.version.v8 },
+    ceilings,
+  };
+  console.log(
+    `${about.adapter}, ${about.lanes || "no"} lanes; Deno ${about.versions.deno}; ceilings: copy ` +
+      `${ceilings.copyGBps.toFixed(1)} GB/s, multiply-add ${ceilings.fmaGFLOPs.toFixed(0)} GFLOP/s`,
+  );
+  const results: Record<string, SavedResult> = {};
+  for (const name of chosen) {
+    const { bench } = await BENCHES[name]!();
+    console.log(`\n${bench.name}: ${bench.summary}`);
+    const { rows, notes = [] } = await bench.run({
+      device,
+      ceilings,
+      quick: options.quick ?? false,
+      peers: options.peers,
+    });
+    console.log(formatRows(rows, ceilings));
+    for (const row of rows) {
+      for (const peer of row.peers ?? []) {
+        if ("failure" in peer) notes.push(`${peer.peer}, ${row.name}: ${peer.failure}`);
+      }
+    }
+    for (const note of notes) console.log(note);
+    results[name] = { ...about, rows };
+  }
+  if (options.save) await save(about.adapter, results);
+  console.log(`\n${JSON.stringify(results)}`);
+  device.close();
+}
+
+/** Adds the results to the adapter's file; other benches' results in it stay. */
+async function save(adapter: string, results: Record<string, SavedResult>): Promise<void> {
+  const slug = adapter.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
+  const folder = new URL("./results/", import.meta.url);
+  const file = new URL(`${slug}.json`, folder);
+  await Deno.mkdir(folder, { recursive: true });
+  const known = await Deno.readTextFile(file).then(JSON.parse, (error) => {
+    if (error instanceof Deno.errors.NotFound) return {};
+    throw error;
+  });
+  await Deno.writeTextFile(file, JSON.stringify({ ...known, ...results }, null, 1) + "\n");
+}
+
+if (import.meta.main) {
+  await runMain(async () => {
+    const command = new Command("bench")
+      .description("check, then time: medians beside their ceilings and peers")
+      .argument("[names...]", Object.keys(BENCHES).join(", "))
+      .option("--quick", "short samples: to see that it runs, not how fast")
+      .option("--no-peers", "without the other libraries")
+      .option("--no-subgroups", "without the subgroups feature")
+      .option("--no-f16", "without the shader-f16 feature")
+      .option("--save", "add the results to bench/results/<adapter>.json")
+      .configureOutput({ writeErr: () => {} })
+      .exitOverride()
+      .action(main);
+    await command.parseAsync(Deno.args, { from: "user" });
+    return 0;
+  });
+}

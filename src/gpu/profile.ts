@@ -1,0 +1,223 @@
+/**
+ * The profiler: where a plan's time goes, kernel by kernel.
+ *
+ * Every dispatch gets a compute pass of its own, as WebGPU takes timestamps at pass boundaries. That
+ * costs time which a replay does not spend, so the overhead is measured and printed too.
+ *
+ * @module
+ */
+import type { Ceilings } from "./ceiling.ts";
+import type { Device } from "./device.ts";
+import type { Dispatch, Plan } from "./plan.ts";
+
+/** Time of all dispatches of one kernel in one replay. */
+export interface ProfileRow {
+  readonly label: string;
+  readonly dispatches: number;
+  readonly ms: number;
+  readonly gflops: number;
+  readonly gbps: number;
+  /** Of the ceiling that is nearer: arithmetic or memory. Undefined without ceilings. */
+  readonly share: number | undefined;
+}
+
+/** What {@linkcode profile} measured; times are medians over the runs. */
+export interface Profile {
+  readonly rows: readonly ProfileRow[];
+  /** Sum over the rows. */
+  readonly kernelMs: number;
+  /** One replay as it normally runs, in one pass. */
+  readonly replayMs: number;
+  /** One run with a pass a dispatch and timestamps. */
+  readonly profiledMs: number;
+  /** JavaScript time to encode one replay. */
+  readonly encodeMs: number;
+}
+
+/** Middle of a list. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/**
+ * Runs a sealed plan with a timestamp around every dispatch.
+ *
+ * @throws {Error} When the device has no timestamp queries.
+ */
+export async function profile(
+  plan: Plan,
+  options: { runs?: number; ceilings?: Ceilings } = {},
+): Promise<Profile> {
+  const { runs = 5, ceilings } = options;
+  const { device } = plan;
+  if (!device.features.has("timestamp-query")) {
+    throw new Error(
+      `Cannot profile plan "${plan.label}": the feature timestamp-query: this adapter has none`,
+    );
+  }
+  const dispatches = plan.items.filter((item): item is Dispatch => item.kind === "dispatch");
+  plan.replay(); // warm: pipelines are compiled on their first dispatch
+  await device.idle();
+
+  const replays: number[] = [];
+  const encodes: number[] = [];
+  for (let run = 0; run < runs; run++) {
+    const start = performance.now();
+    const encoder = device.gpu.createCommandEncoder();
+    plan.encode(encoder);
+    const commands = encoder.finish();
+    encodes.push(performance.now() - start);
+    device.gpu.queue.submit([commands]);
+    await device.idle();
+    replays.push(performance.now() - start);
+  }
+  const timer = new PassTimer(device, dispatches.length);
+  try {
+    const profiled: number[] = [];
+    const elapsed: number[][] = dispatches.map(() => []);
+    for (let run = 0; run < runs; run++) {
+      const start = performance.now();
+      const encoder = device.gpu.createCommandEncoder();
+      let index = 0;
+      plan.encodeEach(encoder, () => timer.writes(index++));
+      timer.resolve(encoder);
+      device.gpu.queue.submit([encoder.finish()]);
+      await device.idle();
+      profiled.push(performance.now() - start);
+      (await timer.readMs()).forEach((ms, at) => elapsed[at]!.push(ms));
+    }
+    const rows = tabulate(dispatches, elapsed.map(median), ceilings);
+    return {
+      rows,
+      kernelMs: rows.reduce((sum, { ms }) => sum + ms, 0),
+      replayMs: median(replays),
+      profiledMs: median(profiled),
+      encodeMs: median(encodes),
+    };
+  } finally {
+    timer.destroy();
+  }
+}
+
+function tabulate(
+  dispatches: readonly Dispatch[],
+  elapsedMs: readonly number[],
+  ceilings: Ceilings | undefined,
+): ProfileRow[] {
+  const kernels = new Map<string, { count: number; ms: number; flops: number; bytes: number }>();
+  dispatches.forEach(({ kernel, flops, bytes }, index) => {
+    const sum = kernels.get(kernel.label) ?? { count: 0, ms: 0, flops: 0, bytes: 0 };
+    sum.count++;
+    sum.ms += elapsedMs[index]!;
+    sum.flops += flops;
+    sum.bytes += bytes;
+    kernels.set(kernel.label, sum);
+  });
+  return [...kernels].map(([label, { count, ms, flops, bytes }]) => {
+    const gflops = flops / ms / 1e6;
+    const gbps = bytes / ms / 1e6;
+    const share = ceilings && Math.max(gflops / ceilings.fmaGFLOPs, gbps / ceilings.copyGBps);
+    return { label, dispatches: count, ms, gflops, gbps, share };
+  }).sort((a, b) => b.ms - a.ms);
+}
+
+/** A profile as text: the table, then what a replay takes and what profiling adds. */
+export function formatProfile(result: Profile): string {
+  const { rows, kernelMs, replayMs, profiledMs, encodeMs } = result;
+  const percent = (part: number) => `${(100 * part).toFixed(1)} %`;
+  const lines = [["kernel", "times", "ms", "of step", "GFLOP/s", "GB/s", "of ceiling"]];
+  for (const row of rows) {
+    lines.push([
+      row.label,
+      `${row.dispatches}`,
+      row.ms.toFixed(3),
+      percent(row.ms / kernelMs),
+      row.gflops > 0 ? row.gflops.toFixed(1) : "",
+      row.gbps.toFixed(1),
+      row.share === undefined ? "" : percent(row.share),
+    ]);
+  }
+  const widths = lines[0]!.map((_, column) => Math.max(...lines.map((l) => l[column]!.length)));
+  const table = lines.map((line) =>
+    line.map((cell, column) =>
+      column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)
+    ).join("  ").trimEnd()
+  );
+  const dispatches = rows.reduce((sum, row) => sum + row.dispatches, 0);
+  return [
+    ...table,
+    `kernels ${kernelMs.toFixed(1)} ms; a replay ${replayMs.toFixed(1)} ms, ${
+      encodeMs.toFixed(2)
+    } ms of it encoding ${dispatches} dispatches`,
+    `with a pass a dispatch ${profiledMs.toFixed(1)} ms: profiling adds ${
+      percent(profiledMs / replayMs - 1)
+    }`,
+  ].join("\n");
+}
+
+/** Begin and end timestamps of a number of passes. */
+class PassTimer {
+  readonly #device: Device;
+  readonly #sets: GPUQuerySet[] = [];
+  readonly #count: number;
+  readonly #resolved: GPUBuffer;
+  readonly #staging: GPUBuffer;
+
+  constructor(device: Device, count: number) {
+    const SET = 4096; // the most queries that a set holds
+    this.#device = device;
+    this.#count = count;
+    for (let at = 0; at < 2 * count; at += SET) {
+      const size = Math.min(SET, 2 * count - at);
+      this.#sets.push(device.gpu.createQuerySet({ type: "timestamp", count: size }));
+    }
+    // Each set is resolved to an aligned place: 4096 queries are 32 KiB.
+    const sizeBytes = Math.max(16, 16 * count);
+    this.#resolved = device.buffer(
+      "timestamps",
+      sizeBytes,
+      GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
+    );
+    this.#staging = device.buffer(
+      "timestamps read",
+      sizeBytes,
+      GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    );
+  }
+
+  writes(index: number): GPUComputePassTimestampWrites {
+    const at = 2 * index;
+    const inSet = at % 4096;
+    return {
+      querySet: this.#sets[(at - inSet) / 4096]!,
+      beginningOfPassWriteIndex: inSet,
+      endOfPassWriteIndex: inSet + 1,
+    };
+  }
+
+  resolve(encoder: GPUCommandEncoder): void {
+    this.#sets.forEach((set, index) =>
+      encoder.resolveQuerySet(set, 0, set.count, this.#resolved, index * 4096 * 8)
+    );
+    encoder.copyBufferToBuffer(this.#resolved, 0, this.#staging, 0, this.#staging.size);
+  }
+
+  /** Milliseconds of each pass. WebGPU's timestamps are in nanoseconds. */
+  async readMs(): Promise<number[]> {
+    await this.#staging.mapAsync(GPUMapMode.READ);
+    const stamps = new BigUint64Array(this.#staging.getMappedRange().slice(0));
+    this.#staging.unmap();
+    return Array.from(
+      { length: this.#count },
+      (_, index) => Number(stamps[2 * index + 1]! - stamps[2 * index]!) / 1e6,
+    );
+  }
+
+  destroy(): void {
+    for (const set of this.#sets) set.destroy();
+    this.#device.destroyBuffer(this.#resolved);
+    this.#device.destroyBuffer(this.#staging);
+  }
+}
