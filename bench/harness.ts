@@ -6,7 +6,7 @@
 import type { Ceilings } from "../src/gpu/ceiling.ts";
 import type { Device } from "../src/gpu/device.ts";
 import type { Plan } from "../src/gpu/plan.ts";
-import { median } from "../src/gpu/profile.ts";
+import { profile, spread } from "../src/gpu/profile.ts";
 
 /** Milliseconds of one run of a case: the middle of the samples and the range of the middle 80 %. */
 export interface Timing {
@@ -78,9 +78,7 @@ export async function time(
   }
   const samples: number[] = [];
   for (let sample = 0; sample < count; sample++) samples.push(await once(times) / times);
-  samples.sort((a, b) => a - b);
-  const at = (share: number) => samples[Math.round(share * (count - 1))]!;
-  return { ms: median(samples), lowMs: at(0.1), highMs: at(0.9), samples: count };
+  return { ...spread(samples), samples: count };
 }
 
 /** Times replays of a sealed plan. */
@@ -89,6 +87,26 @@ export function timePlan(plan: Plan, options: { quick: boolean }): Promise<Timin
     for (let run = 0; run < times; run++) plan.replay();
     await plan.device.idle();
   }, options);
+}
+
+/**
+ * Times each kernel of a sealed plan by the device's own clock: a row a kernel.
+ *
+ * @param names Shown for a kernel's label; those that are not named are left out.
+ */
+export async function timeKernels(
+  plan: Plan,
+  names: Readonly<Record<string, string>>,
+  { quick, ceilings, errorShare }: Omit<BenchContext, "device" | "peers"> & { errorShare: number },
+): Promise<Row[]> {
+  const runs = quick ? 3 : 21;
+  const { rows } = await profile(plan, { runs, ceilings });
+  return rows.flatMap(({ label, ms, lowMs, highMs, gflops, gbps }) => {
+    const name = Object.entries(names).find(([prefix]) => label.startsWith(prefix))?.[1];
+    if (name === undefined) return [];
+    const timing = { ms, lowMs, highMs, samples: runs };
+    return [{ name, timing, flops: gflops * ms * 1e6, bytes: gbps * ms * 1e6, errorShare }];
+  });
 }
 
 /**

@@ -17,6 +17,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   adamw: () => import("./adamw.ts"),
   embedding: () => import("./embedding.ts"),
   plan: () => import("./plan.ts"),
+  train: () => import("./train.ts"),
 };
 
 interface Options {

@@ -5,6 +5,7 @@
  */
 
 import { CommanderError } from "commander";
+import { CannotError } from "../config/cannot.ts";
 import { NoAdapterError } from "../gpu/device.ts";
 
 /** Something the user asked for that cannot be: said without a stack, with status 2. */
@@ -38,7 +39,10 @@ export function describeFailure(error: unknown): Failure {
     if (error.exitCode === 0) return { line: undefined, status: 0 };
     return { line: firstLine(error.message.replace(/^error: /, "")), status: 2 };
   }
-  if (error instanceof UsageError || error instanceof NoAdapterError) {
+  if (
+    error instanceof UsageError || error instanceof NoAdapterError ||
+    error instanceof CannotError
+  ) {
     return { line: firstLine(error.message), status: 2 };
   }
   if (SYSTEM_ERRORS.some((kind) => error instanceof kind)) {

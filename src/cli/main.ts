@@ -9,7 +9,7 @@ import { Command } from "commander";
 import { runMain, UsageError } from "./errors.ts";
 
 // Commands whose names are settled and whose code is still to come.
-const PLANNED = ["train", "generate", "serve"];
+const PLANNED = ["generate", "serve"];
 
 function program(setStatus: (status: number) => void): Command {
   const root = new Command("brachio")
@@ -35,7 +35,55 @@ function program(setStatus: (status: number) => void): Command {
     .action(async (paths, options) => {
       setStatus(await (await import("./test.ts")).test(paths, options));
     });
+
+  root.command("train")
+    .description("train a model; without a stage: pretrain")
+    .addCommand(pretrainCommand(setStatus), { isDefault: true });
+
+  const tokenizer = root.command("tokenizer")
+    .description("make a tokenizer")
+    .action(() => {
+      throw new UsageError("tokenizer needs a command: train");
+    });
+  tokenizer.command("train")
+    .description("learn a byte-level BPE tokenizer from texts")
+    .requiredOption("--data <path...>", "files, folders or patterns; text or JSONL, gzip or not")
+    .option("--field <name>", "field of a JSONL line that holds its text", "text")
+    .requiredOption("--vocab-size <count>", "how many tokens, 264 or more", count("--vocab-size"))
+    .requiredOption("--out <file>", "where to write tokenizer.json")
+    .option("--min-frequency <count>", "merge no rarer pairs", count("--min-frequency"), 1)
+    .action(async (options) => {
+      setStatus(await (await import("./tokenizer.ts")).tokenizerTrain(options));
+    });
   return root;
+}
+
+function pretrainCommand(setStatus: (status: number) => void): Command {
+  return new Command("pretrain")
+    .description("learn to continue text; without --data: this program's own source")
+    .option("--data <path...>", "files, folders or patterns; text or JSONL, gzip or not")
+    .option("--preset <name>", "a published size or a recipe: gpt2, shakespeare-char-cpu, …")
+    .option("--config <file>", "a JSONC file of settings")
+    .option("--set <a.b=c...>", "one setting, over the file and the preset")
+    .option("--steps <count>", "updates", count("--steps"))
+    .option("--name <name>", "name of the new run")
+    .option("--runs <folder>", "folder of all runs: BRACHIO_RUNS, else runs")
+    .option("--resume <run>", "go on with a run from its last checkpoint")
+    .option("--profile", "where the time of one step goes, kernel by kernel; trains nothing")
+    .option("--no-subgroups", "without the subgroups feature")
+    .option("--no-f16", "without the shader-f16 feature")
+    .configureOutput({ writeErr: () => {} })
+    .exitOverride()
+    .action(async (options) => {
+      setStatus(await (await import("./train.ts")).trainPretrain(options));
+    });
+}
+
+function count(flag: string): (text: string) => number {
+  return (text) => {
+    if (/^\d+$/.test(text)) return Number(text);
+    throw new UsageError(`${flag} must be a count: got "${text}"`);
+  };
 }
 
 function lanes(text: string): number {

@@ -241,9 +241,9 @@ export class Plan {
   }
 
   /**
-   * Lets a tensor take over a gradient that is complete and that nothing reads later, as on a
-   * residual path; contributions that follow are added in place, so one gradient is taken over once,
-   * and only if the plan owns it.
+   * Lets a tensor take over the gradient of the op's result, once the op's own dispatches have read
+   * it, as on a residual path. Contributions that follow are added in place, so an op hands a
+   * gradient to one of its inputs only, and only if the plan owns it.
    *
    * @returns false when the caller has to add or copy the gradient itself, by
    * {@linkcode Plan.accumulate}.
@@ -265,8 +265,44 @@ export class Plan {
   /** Appends the gradient dispatches, last op first. */
   backward(): void {
     this.#assertRecording("record the backward");
-    for (const record of this.#tape.reverse()) record();
+    const tape = this.#tape;
     this.#tape = [];
+    this.#rewind(tape);
+  }
+
+  /**
+   * Records something whose activations are not kept for the backward: the backward records it once
+   * more and goes back through that. Costs one more forward, saves the memory of all but its result.
+   */
+  recompute(record: () => Tensor): Tensor {
+    if (!this.training) return record();
+    const [out] = this.#taped(record);
+    this.onBackward(() => {
+      const dout = this.gradient(out);
+      if (!dout) return;
+      const [again, tape] = this.#taped(record);
+      this.#gradients.set(again, dout);
+      this.#rewind(tape);
+    });
+    return out;
+  }
+
+  /** What `record` returns, and the tape it left. */
+  #taped(record: () => Tensor): [Tensor, (() => void)[]] {
+    const outer = this.#tape;
+    this.#tape = [];
+    const out = record();
+    const tape = this.#tape;
+    this.#tape = outer;
+    return [out, tape];
+  }
+
+  #rewind(tape: (() => void)[]): void {
+    for (const record of tape.reverse()) {
+      // A gradient has one producer's backward to be handed over in; the next may hand it on.
+      this.#adopted.clear();
+      record();
+    }
   }
 
   // --- sealing --------------------------------------------------------------------------------

@@ -14,7 +14,10 @@ import type { Dispatch, Plan } from "./plan.ts";
 export interface ProfileRow {
   readonly label: string;
   readonly dispatches: number;
+  /** Median over the runs, and the range of the middle 80 %. */
   readonly ms: number;
+  readonly lowMs: number;
+  readonly highMs: number;
   readonly gflops: number;
   readonly gbps: number;
   /** Of the ceiling that is nearer: arithmetic or memory. Undefined without ceilings. */
@@ -39,6 +42,13 @@ export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/** Middle of a list, and the range of the middle 80 % of it. */
+export function spread(values: readonly number[]): { ms: number; lowMs: number; highMs: number } {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (share: number) => sorted[Math.round(share * (sorted.length - 1))]!;
+  return { ms: median(values), lowMs: at(0.1), highMs: at(0.9) };
 }
 
 /**
@@ -76,7 +86,7 @@ export async function profile(
   const timer = new PassTimer(device, dispatches.length);
   try {
     const profiled: number[] = [];
-    const elapsed: number[][] = dispatches.map(() => []);
+    const runsMs: number[][] = [];
     for (let run = 0; run < runs; run++) {
       const start = performance.now();
       const encoder = device.gpu.createCommandEncoder();
@@ -86,9 +96,9 @@ export async function profile(
       device.gpu.queue.submit([encoder.finish()]);
       await device.idle();
       profiled.push(performance.now() - start);
-      (await timer.readMs()).forEach((ms, at) => elapsed[at]!.push(ms));
+      runsMs.push(await timer.readMs());
     }
-    const rows = tabulate(dispatches, elapsed.map(median), ceilings);
+    const rows = tabulate(dispatches, runsMs, ceilings);
     return {
       rows,
       kernelMs: rows.reduce((sum, { ms }) => sum + ms, 0),
@@ -101,25 +111,27 @@ export async function profile(
   }
 }
 
+/** One row a kernel; a run's time of a kernel is the sum over its dispatches. */
 function tabulate(
   dispatches: readonly Dispatch[],
-  elapsedMs: readonly number[],
+  runsMs: readonly (readonly number[])[],
   ceilings: Ceilings | undefined,
 ): ProfileRow[] {
-  const kernels = new Map<string, { count: number; ms: number; flops: number; bytes: number }>();
+  const kernels = new Map<string, { indices: number[]; flops: number; bytes: number }>();
   dispatches.forEach(({ kernel, flops, bytes }, index) => {
-    const sum = kernels.get(kernel.label) ?? { count: 0, ms: 0, flops: 0, bytes: 0 };
-    sum.count++;
-    sum.ms += elapsedMs[index]!;
+    const sum = kernels.get(kernel.label) ?? { indices: [], flops: 0, bytes: 0 };
+    sum.indices.push(index);
     sum.flops += flops;
     sum.bytes += bytes;
     kernels.set(kernel.label, sum);
   });
-  return [...kernels].map(([label, { count, ms, flops, bytes }]) => {
-    const gflops = flops / ms / 1e6;
-    const gbps = bytes / ms / 1e6;
+  return [...kernels].map(([label, { indices, flops, bytes }]) => {
+    const sums = runsMs.map((run) => indices.reduce((sum, index) => sum + run[index]!, 0));
+    const timing = spread(sums);
+    const gflops = flops / timing.ms / 1e6;
+    const gbps = bytes / timing.ms / 1e6;
     const share = ceilings && Math.max(gflops / ceilings.fmaGFLOPs, gbps / ceilings.copyGBps);
-    return { label, dispatches: count, ms, gflops, gbps, share };
+    return { label, dispatches: indices.length, ...timing, gflops, gbps, share };
   }).sort((a, b) => b.ms - a.ms);
 }
 

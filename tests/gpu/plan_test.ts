@@ -4,7 +4,7 @@ import { grid, Plan, read, readWrite, uniform, write } from "../../src/gpu/plan.
 import { ActivationPool } from "../../src/gpu/pool.ts";
 import type { Tensor } from "../../src/gpu/tensor.ts";
 import { gpuTest } from "../support/gpu.ts";
-import { ADD, SCALE, SHIFT } from "./shaders.ts";
+import { ADD, MULTIPLY, SCALE, SHIFT } from "./shaders.ts";
 
 const COUNT = 100;
 const data = Float32Array.from({ length: COUNT }, (_, i) => i - 50);
@@ -27,6 +27,26 @@ function scale(plan: Plan, inp: Tensor, factor: number, label: string): Tensor {
     });
   });
   return out;
+}
+
+/** out = inp², whose backward reads inp again: dinp = 2 · inp · dout. */
+function square(plan: Plan, inp: Tensor): Tensor {
+  const out = plan.activation("square", inp.shape);
+  multiply(plan, inp, inp, out, 1);
+  plan.onBackward(() => {
+    const dout = plan.gradient(out);
+    const dinp = plan.accumulate(inp);
+    if (dout && dinp) multiply(plan, inp, dout, dinp.tensor, 2);
+  });
+  return out;
+}
+
+function multiply(plan: Plan, a: Tensor, b: Tensor, out: Tensor, factor: number): void {
+  plan.dispatch(plan.device.kernel(MULTIPLY), {
+    groups: [Math.ceil(COUNT / 64)],
+    params: { count: COUNT, factor, pad0: 0, pad1: 0 },
+    bindings: [read(a), read(b), write(out)],
+  });
 }
 
 function record(plan: Plan, inp: Tensor, out: Tensor, factor: number): void {
@@ -66,6 +86,33 @@ gpuTest(
     for (const owned of [plan, inp, dout]) owned.destroy();
   },
 );
+
+gpuTest("Plan: recompute() gives the same gradients with less memory", async (device) => {
+  const inp = device.upload("inp", [COUNT], data);
+  const dout = device.upload("dout", [COUNT], data);
+  const results: { dinp: Float32Array; activationBytes: number }[] = [];
+  for (const recomputed of [false, true]) {
+    const plan = new Plan(device, { label: "blocks", training: true });
+    plan.variable(inp);
+    let x = inp;
+    for (let block = 0; block < 4; block++) {
+      const before = x;
+      const record = () => square(plan, square(plan, scale(plan, before, 0.5, "half")));
+      x = recomputed ? plan.recompute(record) : record();
+    }
+    plan.seed(x, dout);
+    plan.backward();
+    const dinp = plan.keep(plan.gradient(inp))!;
+    await plan.seal();
+    plan.replay();
+    results.push({ dinp: await device.read(dinp), activationBytes: plan.activationBytes });
+    plan.destroy();
+  }
+  assertEquals(results[1]!.dinp, results[0]!.dinp);
+  assert(results[1]!.activationBytes < results[0]!.activationBytes);
+  inp.destroy();
+  dout.destroy();
+});
 
 gpuTest("Plan: activations share buffers, dispatches never read and write one", async (device) => {
   const inp = device.upload("inp", [COUNT], data);

@@ -44,3 +44,19 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   out[id.x] = inp[id.x] + step.value;
 }`,
 });
+
+/** out[i] = factor · a[i] · b[i] */
+export const MULTIPLY = defineKernel({
+  label: "multiply",
+  file: "tests/gpu/multiply.wgsl",
+  source: `struct Params { count: u32, factor: f32, pad0: u32, pad1: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= params.count) { return; }
+  out[id.x] = params.factor * a[id.x] * b[id.x];
+}`,
+});

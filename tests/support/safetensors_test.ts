@@ -1,4 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
+import { CannotError } from "../../src/config/cannot.ts";
 import { parseSafetensors } from "./safetensors.ts";
 
 /** The bytes of a file with one tensor x, at an odd offset in its buffer. */
@@ -29,12 +30,9 @@ for (
   });
 }
 
-Deno.test("parseSafetensors() refuses an unknown dtype, a bad size and a big integer", () => {
-  const data = new Uint8Array(8);
-  const entry = { dtype: "F16", shape: [4], data_offsets: [0, 8] };
-  assertThrows(() => parseSafetensors(file(entry, data)), TypeError, "F16");
-  const short = { dtype: "F64", shape: [2], data_offsets: [0, 16] };
-  assertThrows(() => parseSafetensors(file(short, data)), RangeError, "wants 16 bytes");
+Deno.test("parseSafetensors() refuses a dtype that goldens do not use and a big integer", () => {
+  const entry = { dtype: "U64", shape: [1], data_offsets: [0, 8] };
+  assertThrows(() => parseSafetensors(file(entry, new Uint8Array(8))), CannotError, "u64");
   const big = new Uint8Array(BigInt64Array.of(2n ** 60n).buffer);
   const whole = { dtype: "I64", shape: [], data_offsets: [0, 8] };
   assertThrows(() => parseSafetensors(file(whole, big)), RangeError, "below 2^53");

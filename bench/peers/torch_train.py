@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""Train nanoGPT's model with PyTorch on the CPU, from given weights and on given batches.
+
+    python3 bench/peers/torch_train.py FOLDER
+
+bench/train.ts writes the folder and reads what is printed: one JSON object a line, {step, loss, ms}
+for each step, then {validationLoss, torch, threads}. It has
+    config.json          sizes, schedule and optimiser, in the words of this project
+    weights.safetensors  initial weights, float32, by their names in a checkpoint of GPT-2
+    batches.u32          for each step ids (B, T), then targets (B, T)
+    validation.u32       the tokens of the validation split
+Model, optimiser and schedule are those of nanoGPT's model.py and train.py
+(https://github.com/karpathy/nanoGPT), which is GPT-2 with an exact GELU and optional biases; only
+numbers that come from the folder are left out: initialisation and the choice of windows.
+"""
+
+import json
+import math
+import pathlib
+import sys
+import time
+
+import torch
+import torch.nn as nn
+from torch.nn import functional as F
+
+THREADS = 2
+EVALUATION_ROWS = 64
+
+
+class LayerNorm(nn.Module):
+    """LayerNorm with an optional bias."""
+
+    def __init__(self, C, bias, eps):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(C))
+        self.bias = nn.Parameter(torch.zeros(C)) if bias else None
+        self.eps = eps
+
+    def forward(self, x):
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+
+
+class CausalSelfAttention(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        C, bias = config["channels"], config["bias"]
+        self.heads = config["heads"]
+        self.c_attn = nn.Linear(C, 3 * C, bias=bias)
+        self.c_proj = nn.Linear(C, C, bias=bias)
+
+    def forward(self, x):
+        B, T, C = x.size()
+        q, k, v = (part.view(B, T, self.heads, C // self.heads).transpose(1, 2)
+                   for part in self.c_attn(x).split(C, dim=2))  # (B, NH, T, HS)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=None, dropout_p=0, is_causal=True)
+        return self.c_proj(y.transpose(1, 2).contiguous().view(B, T, C))
+
+
+class MLP(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        C, bias = config["channels"], config["bias"]
+        self.c_fc = nn.Linear(C, 4 * C, bias=bias)
+        self.gelu = nn.GELU()
+        self.c_proj = nn.Linear(4 * C, C, bias=bias)
+
+    def forward(self, x):
+        return self.c_proj(self.gelu(self.c_fc(x)))
+
+
+class Block(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        C, bias, eps = config["channels"], config["bias"], config["layerNormEps"]
+        self.ln_1 = LayerNorm(C, bias, eps)
+        self.attn = CausalSelfAttention(config)
+        self.ln_2 = LayerNorm(C, bias, eps)
+        self.mlp = MLP(config)
+
+    def forward(self, x):
+        x = x + self.attn(self.ln_1(x))
+        return x + self.mlp(self.ln_2(x))
+
+
+class GPT(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        C = config["channels"]
+        self.transformer = nn.ModuleDict({
+            "wte": nn.Embedding(config["vocabSize"], C),
+            "wpe": nn.Embedding(config["contextLength"], C),
+            "h": nn.ModuleList([Block(config) for _ in range(config["layers"])]),
+            "ln_f": LayerNorm(C, config["bias"], config["layerNormEps"]),
+        })
+        self.lm_head = nn.Linear(C, config["vocabSize"], bias=False)
+        self.transformer.wte.weight = self.lm_head.weight  # tied
+
+    def forward(self, ids, targets, reduction="mean"):
+        positions = torch.arange(ids.size(1))
+        x = self.transformer.wte(ids) + self.transformer.wpe(positions)
+        for block in self.transformer.h:
+            x = block(x)
+        logits = self.lm_head(self.transformer.ln_f(x))
+        return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1),
+                               reduction=reduction)
+
+    def optimiser(self, config):
+        """Decay on matrices and embeddings, none on vectors."""
+        parameters = list(self.parameters())
+        groups = [
+            {"params": [p for p in parameters if p.dim() >= 2],
+             "weight_decay": config["weightDecay"]},
+            {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+        ]
+        betas = (config["beta1"], config["beta2"])
+        return torch.optim.AdamW(groups, lr=config["lr"], betas=betas, eps=config["eps"])
+
+
+def learning_rate(step, config):
+    """nanoGPT's get_lr."""
+    lr, least = config["lr"], config["minLr"]
+    warmup, total = config["warmupSteps"], config["totalSteps"]
+    if step < warmup:
+        return lr * (step + 1) / (warmup + 1)
+    if step > total:
+        return least
+    done = (step - warmup) / (total - warmup)
+    return least + 0.5 * (1.0 + math.cos(math.pi * done)) * (lr - least)
+
+
+def read_safetensors(path):
+    """float32 tensors by name; 8 bytes of header length, a JSON header, the data."""
+    data = bytearray(path.read_bytes())
+    start = 8 + int.from_bytes(data[:8], "little")
+    tensors = {}
+    for name, entry in json.loads(data[8:start]).items():
+        if name == "__metadata__":
+            continue
+        begin, end = entry["data_offsets"]
+        values = torch.frombuffer(data, dtype=torch.float32, offset=start + begin,
+                                  count=(end - begin) // 4)
+        tensors[name] = values.view(entry["shape"])
+    return tensors
+
+
+def read_u32(path):
+    return torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.int32).long()
+
+
+def load(model, tensors):
+    """A checkpoint of GPT-2 has linear weights as (in, out), torch as (out, in)."""
+    transposed = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            value = tensors.pop(name)
+            parameter.copy_(value.T if name.endswith(transposed) else value)
+    if tensors:
+        raise SystemExit(f"Cannot load the weights: known names: got {', '.join(tensors)}")
+
+
+@torch.no_grad()
+def validation_loss(model, tokens, T):
+    """Each token but the first is a target once, in windows that do not overlap."""
+    model.eval()
+    count = len(tokens) - 1
+    rows = count // T
+    total = 0.0
+    for start in range(0, rows, EVALUATION_ROWS):
+        end = min(rows, start + EVALUATION_ROWS)
+        ids = tokens[start * T:end * T].view(-1, T)
+        targets = tokens[start * T + 1:end * T + 1].view(-1, T)
+        total += model(ids, targets, reduction="sum").item()
+    if count > rows * T:
+        total += model(tokens[None, rows * T:count], tokens[None, rows * T + 1:],
+                       reduction="sum").item()
+    return total / count
+
+
+def main(folder):
+    torch.set_num_threads(THREADS)
+    config = json.loads((folder / "config.json").read_text())
+    B, T = config["B"], config["T"]
+    model = GPT(config)
+    load(model, read_safetensors(folder / "weights.safetensors"))
+    optimiser = model.optimiser(config)
+    batches = read_u32(folder / "batches.u32").view(-1, 2, B, T)
+    model.train()
+    for step, (ids, targets) in enumerate(batches):
+        start = time.perf_counter()
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, config)
+        loss = model(ids, targets)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config["clip"])
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        ms = 1000 * (time.perf_counter() - start)
+        print(json.dumps({"step": step, "loss": loss.item(), "ms": ms}), flush=True)
+    loss = validation_loss(model, read_u32(folder / "validation.u32"), T)
+    print(json.dumps({"validationLoss": loss, "torch": torch.__version__, "threads": THREADS}))
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))

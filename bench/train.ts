@@ -1,0 +1,272 @@
+/**
+ * nanoGPT's recipe for a CPU on tinyshakespeare, beside PyTorch from the same weights on the same
+ * batches: loss curves, validation losses, milliseconds a step.
+ *
+ * `BRACHIO_BENCH_STEPS` trains less than the recipe, `BRACHIO_BENCH_TEXT` is the path of the text.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { fileURLToPath } from "node:url";
+import { RandomWindows, wholeSplit } from "../src/data/batches.ts";
+import { prepareData, type PreparedData } from "../src/data/prepare.ts";
+import type { Device } from "../src/gpu/device.ts";
+import { ActivationPool } from "../src/gpu/pool.ts";
+import { formatProfile, median, profile } from "../src/gpu/profile.ts";
+import { forwardFlops } from "../src/model/decoder.ts";
+import { Weights } from "../src/model/parameters.ts";
+import { serializeSafetensors } from "../src/run/safetensors.ts";
+import { CharacterTokenizer } from "../src/tokenizer/characters.ts";
+import { Evaluator } from "../src/train/evaluate.ts";
+import { presetValues, pretrainSchema, resolveModel } from "../src/train/pretrain_config.ts";
+import { learningRate } from "../src/train/schedule.ts";
+import { type Batch, TrainStep } from "../src/train/step.ts";
+import { type Bench, type BenchContext, check, type PeerRow, type Timing } from "./harness.ts";
+
+const PRESET = "shakespeare-char-cpu";
+/** Steps over which the two curves must be one; after them roundings have grown. */
+const CURVE_STEPS = 100;
+const CURVE_BOUND = 1e-3;
+/** Between the validation losses after the whole recipe. */
+const VALIDATION_BOUND = 0.01;
+const QUICK_STEPS = 20;
+/** Steps a sample of the time: results are read late, so that a single step has no time of its own. */
+const STEPS_A_SAMPLE = 10;
+const TEXT = new URL("../../shared/data/tinyshakespeare.txt", import.meta.url);
+const PEER = new URL("./peers/torch_train.py", import.meta.url);
+
+/** What one side did. */
+interface Training {
+  /** Mean loss of each step, before its update. */
+  losses: number[];
+  timing: Timing;
+  /** Over the whole validation split, after the last step. */
+  validationLoss: number;
+}
+
+/** `./brachio bench train` */
+export const bench: Bench = {
+  name: "train",
+  summary: `${PRESET}: a step beside PyTorch on the CPU, from the same weights on the same batches`,
+  async run(context) {
+    const folder = await Deno.makeTempDir({ prefix: "brachio-bench-" });
+    try {
+      return await runIn(folder, context);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+};
+
+async function runIn(folder: string, { device, ceilings, quick, peers }: BenchContext) {
+  const data = await characters(folder);
+  const config = pretrainSchema.parse(presetValues(PRESET));
+  const model = resolveModel(config, data.train.vocabSize);
+  const [B, T] = [config.batchRows, model.contextLength];
+  const steps = stepCount(quick ? QUICK_STEPS : config.steps);
+  const schedule = { ...config, totalSteps: config.steps, shape: config.schedule };
+  const reader = new RandomWindows(data.train, { T, seed: config.seed });
+  const batches = Array.from({ length: steps }, (): Batch => {
+    const { inputs, targets } = reader.next(B);
+    return { ids: inputs, targets };
+  });
+  const validation = new Uint32Array(data.val.count);
+  data.val.read(0, validation);
+
+  const weights = new Weights(device, model, { trainable: true });
+  weights.initialise(device, config.seed);
+  if (peers) {
+    await Deno.writeTextFile(
+      `${folder}/config.json`,
+      JSON.stringify({ ...schedule, ...model, B, T }),
+    );
+    await Deno.writeFile(`${folder}/weights.safetensors`, await checkpoint(device, weights));
+    await Deno.writeFile(`${folder}/batches.u32`, batchBytes(batches));
+    await Deno.writeFile(`${folder}/validation.u32`, new Uint8Array(validation.buffer));
+  }
+
+  const options = { B, T, settings: config, dropout: config.dropout, seed: config.seed };
+  const train = await TrainStep.create(device, weights, options);
+  const ours = await trainOurs(train, batches, (step) => learningRate(step, schedule));
+  const pool = new ActivationPool(device);
+  const evaluator = await Evaluator.create(device, weights, { B, T }, pool);
+  ours.validationLoss = (await evaluator.run(wholeSplit(data.val, { B, T }))).loss;
+
+  const notes: string[] = [];
+  const peer = peers ? await trainPeer(folder) : undefined;
+  // Without a peer the first loss is still known: logits of small weights are nearly uniform.
+  let errorShare = check(
+    PRESET,
+    ours.losses.slice(0, 1),
+    [Math.log(model.vocabSize)],
+    () => 0.1,
+  );
+  if (peer && !("failure" in peer)) {
+    const count = Math.min(CURVE_STEPS, steps);
+    const [a, b] = [ours.losses.slice(0, count), peer.losses.slice(0, count)];
+    errorShare = check(PRESET, a, b, () => CURVE_BOUND);
+    if (steps === config.steps) {
+      const [got, want] = [[ours.validationLoss], [peer.validationLoss]];
+      check(`${PRESET}'s validation`, got, want, () => VALIDATION_BOUND);
+    }
+    const ratio = ours.timing.ms / peer.timing.ms;
+    notes.push(
+      `losses of the first ${count} steps differ by at most ${
+        (errorShare * CURVE_BOUND).toExponential(1)
+      }`,
+      `validation loss over ${validation.length - 1} tokens after ${steps} steps: ` +
+        `${ours.validationLoss.toFixed(4)}, ${peer.name} ${peer.validationLoss.toFixed(4)}`,
+      `a step takes ${ratio.toFixed(2)} times what it takes ${peer.name}`,
+    );
+  } else {
+    notes.push(
+      `validation loss over ${validation.length - 1} tokens after ${steps} steps: ` +
+        ours.validationLoss.toFixed(4),
+    );
+  }
+  if (device.features.has("timestamp-query")) {
+    for (const plan of train.plans.slice(1)) {
+      notes.push(`\n${plan.label}`, formatProfile(await profile(plan, { ceilings })));
+    }
+  }
+  evaluator.destroy();
+  pool.destroy();
+  train.destroy();
+  weights.destroy();
+  data.close();
+
+  const peerRow = (): PeerRow => {
+    if ("failure" in peer!) return { peer: "PyTorch", failure: peer.failure };
+    return { peer: peer!.name, timing: peer!.timing };
+  };
+  return {
+    rows: [{
+      name: `step of ${B} × ${T} tokens`,
+      timing: ours.timing,
+      // A backward is two products for each one of the forward.
+      flops: 3 * forwardFlops(model, B, T),
+      errorShare,
+      ...(peer ? { peers: [peerRow()] } : {}),
+      extra: {
+        steps,
+        "val loss": ours.validationLoss.toFixed(4),
+        ...(peer && !("failure" in peer)
+          ? {
+            "peer's": peer.validationLoss.toFixed(4),
+            "max |Δ loss|": (errorShare * CURVE_BOUND).toExponential(1),
+          }
+          : {}),
+      },
+    }],
+    notes,
+  };
+}
+
+/** Steps to train: those of the variable, where it is set. */
+function stepCount(usual: number): number {
+  const text = Deno.env.get("BRACHIO_BENCH_STEPS");
+  if (text === undefined) return usual;
+  const steps = Number(text);
+  if (Number.isInteger(steps) && steps >= 1) return steps;
+  throw new RangeError(
+    `Cannot bench train: BRACHIO_BENCH_STEPS a whole number from 1: got ${JSON.stringify(text)}`,
+  );
+}
+
+/** The text in characters, the last tenth for validation. */
+async function characters(folder: string): Promise<PreparedData> {
+  const path = Deno.env.get("BRACHIO_BENCH_TEXT") ?? fileURLToPath(TEXT);
+  const text = await Deno.readTextFile(path).catch((cause) => {
+    throw new RangeError(`Cannot bench train: a readable text: ${path}: ${cause.message}`, {
+      cause,
+    });
+  });
+  const tokenizer = CharacterTokenizer.fromText([text]);
+  const sha256 = createHash("sha256").update(JSON.stringify(tokenizer.toJSON())).digest("hex");
+  const { vocabSize } = tokenizer;
+  return await prepareData({
+    inputs: [path],
+    cacheFolder: `${folder}/data`,
+    encoder: { encode: (part) => tokenizer.encode(part), vocabSize, sha256 },
+  });
+}
+
+/** The weights as a checkpoint has them. */
+async function checkpoint(device: Device, weights: Weights): Promise<Uint8Array> {
+  return await serializeSafetensors(
+    weights.table.map(({ name, shape }) => ({
+      name,
+      shape,
+      dtype: "f32",
+      bytes: () => weights.read(device, name),
+    })),
+  );
+}
+
+/** For each step its ids, then its targets. */
+function batchBytes(batches: readonly Batch[]): Uint8Array {
+  const count = batches[0]!.ids.length;
+  const all = new Uint32Array(batches.length * 2 * count);
+  batches.forEach(({ ids, targets }, step) => {
+    all.set(ids, 2 * step * count);
+    all.set(targets, (2 * step + 1) * count);
+  });
+  return new Uint8Array(all.buffer);
+}
+
+async function trainOurs(
+  train: TrainStep,
+  batches: readonly Batch[],
+  lr: (step: number) => number,
+): Promise<Training> {
+  const losses: number[] = [];
+  const samples: number[] = [];
+  let start = performance.now();
+  for (const [step, batch] of batches.entries()) {
+    await train.run(step, [batch], lr(step));
+    for (const { loss } of train.take()) losses.push(loss);
+    if ((step + 1) % STEPS_A_SAMPLE > 0) continue;
+    const now = performance.now();
+    samples.push((now - start) / STEPS_A_SAMPLE);
+    start = now;
+  }
+  for (const { loss } of await train.drain()) losses.push(loss);
+  return { losses, timing: timingOf(samples), validationLoss: NaN };
+}
+
+/** Trains the peer in a process of its own; what it lacks is a failure with a reason. */
+async function trainPeer(
+  folder: string,
+): Promise<(Training & { name: string }) | { failure: string }> {
+  const last = (text: string) => text.trim().split("\n").at(-1) ?? "";
+  let output: Deno.CommandOutput;
+  try {
+    output = await new Deno.Command("python3", { args: [fileURLToPath(PEER), folder] }).output();
+  } catch (error) {
+    return { failure: `python3 does not start: ${(error as Error).message}` };
+  }
+  const [stdout, stderr] = [output.stdout, output.stderr].map((bytes) =>
+    new TextDecoder().decode(bytes)
+  ) as [string, string];
+  if (!output.success) return { failure: last(stderr) || `it ended with status ${output.code}` };
+  const lines = stdout.trim().split("\n").map((line) => JSON.parse(line));
+  const { validationLoss, torch, threads } = lines.pop();
+  const samples: number[] = [];
+  for (let at = 0; at + STEPS_A_SAMPLE <= lines.length; at += STEPS_A_SAMPLE) {
+    const part = lines.slice(at, at + STEPS_A_SAMPLE);
+    samples.push(part.reduce((sum, { ms }) => sum + ms, 0) / STEPS_A_SAMPLE);
+  }
+  return {
+    name: `PyTorch ${torch}, ${threads} threads`,
+    losses: lines.map(({ loss }) => loss),
+    timing: timingOf(samples),
+    validationLoss,
+  };
+}
+
+/** The middle of all samples but the first, in which pipelines warm up and the queue fills. */
+function timingOf(samples: readonly number[]): Timing {
+  const sorted = samples.slice(samples.length > 1 ? 1 : 0).sort((a, b) => a - b);
+  const at = (share: number) => sorted[Math.round(share * (sorted.length - 1))] ?? NaN;
+  return { ms: median(sorted), lowMs: at(0.1), highMs: at(0.9), samples: sorted.length };
+}

@@ -1,0 +1,113 @@
+// matmul_nn: out (M, N) = a (M, K) · b (K, N) [+ bias], then as EPILOGUE says:
+//   0: out =    1: out +=    2: out = . + residual    3: out = gelu(.), tanh form    4: erf form
+// and with KEEP 1, pre = the value before gelu.
+// Reduction "sequential": one accumulator an element, from bias or 0, fma over k = 0, 1, … K - 1.
+// One subgroup of LANES a tile of TM rows and LANES TV vec4 columns; dispatch
+// (ceil(N / (4 LANES TV)), ceil(M / TM)). A lane loads a vec4 along k of every LANES-th row of a and
+// owns TV vec4 columns of b; rows of a go to all lanes by a shuffle. Loads are what costs here.
+// Needs N, lda, ldout and both columns to be multiples of 4; M and K are any: a's last vec4 may
+// reach beyond K, where it is not used.
+// Reads a, b, bias (flag 1), residual. Writes out = or +=, pre =.
+const LANES: u32 = 8u;
+const TM: u32 = 32u; // a multiple of LANES
+const TV: u32 = 2u;
+const G: u32 = TM / LANES; // rows of a that a lane loads
+const EPILOGUE: u32 = 0u;
+const KEEP: u32 = 0u;
+
+struct Params {
+  M: u32,
+  N: u32,
+  K: u32,
+  flags: u32, // 1: bias
+  lda: u32, // elements from a row of a to the next
+  ldout: u32,
+  a_column: u32, // first column of a
+  out_column: u32, // first column of out
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> a: array<vec4f>; // (M, lda)
+@group(0) @binding(2) var<storage, read> b: array<vec4f>; // (K, N)
+@group(0) @binding(3) var<storage, read> bias: array<vec4f>; // (N)
+@group(0) @binding(4) var<storage, read> residual: array<vec4f>; // (M, N)
+@group(0) @binding(5) var<storage, read_write> pre: array<vec4f>; // (M, N)
+@group(0) @binding(6) var<storage, read_write> out: array<vec4f>; // (M, ldout)
+
+// @include "gelu.wgsl"
+
+fn activation(x: vec4f) -> vec4f {
+  if (EPILOGUE == 3u) { return gelu_tanh(x); }
+  return gelu_erf(x);
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec3u) {
+  let lane = lid.x;
+  let N4 = params.N / 4u;
+  let lda4 = params.lda / 4u;
+  let ldout4 = params.ldout / 4u;
+  let row = wg.y * TM;
+  let col = wg.x * (LANES * TV) + lane;
+  var sum: array<vec4f, TM * TV>;
+  // @unroll
+  for (var j = 0u; j < TV; j++) {
+    let c = min(col + j * LANES, N4 - 1u);
+    let start = select(vec4f(0), bias[c], (params.flags & 1u) != 0u);
+    // @unroll
+    for (var i = 0u; i < TM; i++) { sum[i * TV + j] = start; }
+  }
+  var q: array<vec4f, G>;
+  var p: array<vec4f, 4u * TV>;
+  for (var k = 0u; k < params.K; k += 4u) {
+    let live = vec4u(k) + vec4u(0, 1, 2, 3) < vec4u(params.K);
+    // @unroll
+    for (var g = 0u; g < G; g++) {
+      // Seek to a[row, k]; beyond the last row the last one again, whose sums are not stored.
+      let at = min(row + g * LANES + lane, params.M - 1u) * lda4 + (params.a_column + k) / 4u;
+      q[g] = select(vec4f(0), a[at], live);
+    }
+    // @unroll
+    for (var t = 0u; t < 4u; t++) {
+      let at = min(k + t, params.K - 1u) * N4; // seek to b[k + t, :]
+      // @unroll
+      for (var j = 0u; j < TV; j++) { p[t * TV + j] = b[at + min(col + j * LANES, N4 - 1u)]; }
+    }
+    // @unroll
+    for (var i = 0u; i < TM; i++) {
+      let s = subgroupShuffle(q[i / LANES], i % LANES);
+      // @unroll
+      for (var t = 0u; t < 4u; t++) {
+        // @unroll
+        for (var j = 0u; j < TV; j++) {
+          sum[i * TV + j] = fma(vec4f(s[t]), p[t * TV + j], sum[i * TV + j]);
+        }
+      }
+    }
+  }
+  // @unroll
+  for (var j = 0u; j < TV; j++) {
+    let c = col + j * LANES;
+    // @unroll
+    for (var i = 0u; i < TM; i++) {
+      if (row + i < params.M && c < N4) {
+        let at = (row + i) * ldout4 + params.out_column / 4u + c;
+        let dense = (row + i) * N4 + c;
+        var y = sum[i * TV + j];
+        if (EPILOGUE == 1u) { y += out[at]; }
+        if (EPILOGUE == 2u) { y += residual[dense]; }
+        if (KEEP == 1u) { pre[dense] = y; } else { out[at] = y; }
+      }
+    }
+  }
+  if (EPILOGUE < 3u) { return; }
+  // gelu is a plain loop over what this lane wrote: unrolled it takes seconds to compile.
+  for (var j = 0u; j < TV; j++) {
+    let c = col + j * LANES;
+    if (c >= N4) { continue; }
+    for (var r = row; r < min(row + TM, params.M); r++) {
+      let at = r * ldout4 + params.out_column / 4u + c;
+      if (KEEP == 1u) { out[at] = activation(pre[r * N4 + c]); } else { out[at] = activation(out[at]); }
+    }
+  }
+}

@@ -1,0 +1,202 @@
+/**
+ * The one table of a decoder's tensors: it feeds sizes, initialisation, weight decay, checkpoints and
+ * tests. Names and layouts are those of Hugging Face's GPT-2 and OpenAI GPT.
+ *
+ * @module
+ */
+import { Arena, type ArenaEntry, layoutArena, parameter, shardedParameter } from "../gpu/arena.ts";
+import type { Device } from "../gpu/device.ts";
+import type { Parameter, ShardedParameter } from "../gpu/tensor.ts";
+import { PhiloxStream } from "../random/philox.ts";
+import type { ModelConfig } from "./config.ts";
+
+/** How a tensor starts: N(0, std²), all ones or all zeros. */
+export type Init = { readonly std: number } | "ones" | "zeros";
+
+/** One row of the table. */
+export interface ParameterSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** Rows as stored: the vocabulary is padded, so that every kernel reads whole vectors. */
+  readonly storedShape: readonly number[];
+  readonly init: Init;
+  /** Whether weight decay applies: to matrices and embeddings, not to biases and gains. */
+  readonly decay: boolean;
+}
+
+/** Names of a block's tensors, in the layout of the architecture. */
+export interface BlockNames {
+  readonly ln1: string;
+  readonly attention: string;
+  readonly attentionOut: string;
+  readonly ln2: string;
+  readonly up: string;
+  readonly down: string;
+}
+
+/** Stored rows of the token embedding are a multiple of this. */
+const VOCAB_ALIGNMENT = 64;
+
+/** Rows of the token embedding as stored; those from V on are zero and never seen outside. */
+export function paddedVocab(config: ModelConfig): number {
+  return Math.ceil(config.vocabSize / VOCAB_ALIGNMENT) * VOCAB_ALIGNMENT;
+}
+
+/** Names of the two embeddings. */
+export function embeddingNames(config: ModelConfig): { wte: string; wpe: string } {
+  return config.norm === "post"
+    ? { wte: "transformer.tokens_embed.weight", wpe: "transformer.positions_embed.weight" }
+    : { wte: "transformer.wte.weight", wpe: "transformer.wpe.weight" };
+}
+
+/** Names of block `layer`, without `.weight` and `.bias`. */
+export function blockNames(layer: number): BlockNames {
+  const block = `transformer.h.${layer}`;
+  return {
+    ln1: `${block}.ln_1`,
+    attention: `${block}.attn.c_attn`,
+    attentionOut: `${block}.attn.c_proj`,
+    ln2: `${block}.ln_2`,
+    up: `${block}.mlp.c_fc`,
+    down: `${block}.mlp.c_proj`,
+  };
+}
+
+/** Name of the last layer norm of a pre-LN decoder. */
+export const FINAL_NORM = "transformer.ln_f";
+
+/**
+ * The table of a decoder, in the order of the published checkpoints.
+ *
+ * Initialisation: N(0, 0.02²); projections into the residual stream of a pre-LN decoder are scaled
+ * by 1/√(2 L) (Radford et al. 2019, section 2.3).
+ */
+export function parameterTable(config: ModelConfig): ParameterSpec[] {
+  const { channels: C, layers: L } = config;
+  const normal: Init = { std: 0.02 };
+  const residual: Init = config.norm === "pre" ? { std: 0.02 / Math.sqrt(2 * L) } : normal;
+  const table: ParameterSpec[] = [];
+  const add = (name: string, shape: number[], init: Init, storedShape = shape) =>
+    table.push({ name, shape, storedShape, init, decay: shape.length > 1 });
+  const linear = (name: string, K: number, N: number, init: Init) => {
+    add(`${name}.weight`, [K, N], init);
+    if (config.bias) add(`${name}.bias`, [N], "zeros");
+  };
+  const norm = (name: string) => {
+    add(`${name}.weight`, [C], "ones");
+    if (config.bias) add(`${name}.bias`, [C], "zeros");
+  };
+  const { wte, wpe } = embeddingNames(config);
+  add(wte, [config.vocabSize, C], normal, [paddedVocab(config), C]);
+  add(wpe, [config.contextLength, C], normal);
+  for (let layer = 0; layer < L; layer++) {
+    const names = blockNames(layer);
+    norm(names.ln1);
+    linear(names.attention, C, 3 * C, normal);
+    linear(names.attentionOut, C, C, residual);
+    norm(names.ln2);
+    linear(names.up, C, 4 * C, normal);
+    linear(names.down, 4 * C, C, residual);
+  }
+  if (config.norm === "pre") norm(FINAL_NORM);
+  return table;
+}
+
+/** Number of parameters, padding and the tied head not counted. */
+export function parameterCount(config: ModelConfig): number {
+  return parameterTable(config).reduce(
+    (sum, { shape }) => sum + shape.reduce((product, dim) => product * dim, 1),
+    0,
+  );
+}
+
+/** Weights on the GPU and, for training, their gradients. */
+export class Weights {
+  readonly config: ModelConfig;
+  readonly table: readonly ParameterSpec[];
+  readonly values: Arena;
+  /** Absent when the weights are frozen. */
+  readonly grads: Arena | undefined;
+
+  constructor(device: Device, config: ModelConfig, options: { trainable: boolean }) {
+    this.config = config;
+    this.table = parameterTable(config);
+    const entries: ArenaEntry[] = this.table.map(({ name, storedShape, decay }) => ({
+      name,
+      shape: storedShape,
+      decay,
+    }));
+    const layout = layoutArena(entries, device.limits.maxStorageBufferBindingSize);
+    this.values = new Arena(device, "weights", layout);
+    this.grads = options.trainable ? new Arena(device, "grads", layout) : undefined;
+  }
+
+  /** A tensor that fits one binding. */
+  parameter(name: string): Parameter {
+    return parameter(name, this.values, this.grads);
+  }
+
+  /** Weight and, where the configuration has one, bias of a layer. */
+  layer(name: string): { weight: Parameter; bias?: Parameter } {
+    const weight = this.parameter(`${name}.weight`);
+    return this.config.bias ? { weight, bias: this.parameter(`${name}.bias`) } : { weight };
+  }
+
+  /** A matrix in windows of rows. */
+  sharded(name: string): ShardedParameter {
+    return shardedParameter(name, this.values, this.grads);
+  }
+
+  /**
+   * Writes one tensor, (rows, …) in the order of its shape; padded rows stay zero.
+   *
+   * @throws {RangeError} When the number of elements is not that of the shape.
+   */
+  write(device: Device, name: string, data: Float32Array, into: Arena = this.values): void {
+    const spec = this.table.find((candidate) => candidate.name === name);
+    const count = spec?.shape.reduce((product, dim) => product * dim, 1);
+    if (spec === undefined || data.length !== count) {
+      throw new RangeError(
+        `Cannot write "${name}": ${count ?? "a tensor of this model, with its"} elements: ` +
+          `got ${data.length}`,
+      );
+    }
+    let at = 0;
+    for (const window of into.windows(name)) {
+      const part = data.subarray(at, Math.min(at + window.count, data.length));
+      if (part.length > 0) device.write(window, part);
+      at += window.count;
+    }
+  }
+
+  /** Reads one tensor without its padding. */
+  async read(device: Device, name: string, from: Arena = this.values): Promise<Float32Array> {
+    const spec = this.table.find((candidate) => candidate.name === name);
+    if (!spec) throw new RangeError(`Cannot read "${name}": a tensor of this model`);
+    const data = new Float32Array(spec.shape.reduce((product, dim) => product * dim, 1));
+    let at = 0;
+    for (const window of from.windows(name)) {
+      const part = await device.read(window);
+      data.set(part.subarray(0, Math.min(part.length, data.length - at)), at);
+      at += part.length;
+      if (at >= data.length) break;
+    }
+    return data;
+  }
+
+  /** Fills every tensor as the table says; tensor i draws from Philox stream i of the seed. */
+  initialise(device: Device, seed: number): void {
+    this.table.forEach(({ name, shape, init }, index) => {
+      const data = new Float32Array(shape.reduce((product, dim) => product * dim, 1));
+      if (init === "ones") data.fill(1);
+      else if (init !== "zeros") new PhiloxStream(seed, index).fillNormal(data, 0, init.std);
+      this.write(device, name, data);
+    });
+  }
+
+  /** Gives the buffers back. */
+  destroy(): void {
+    this.values.destroy();
+    this.grads?.destroy();
+  }
+}

@@ -1,0 +1,287 @@
+/**
+ * The three matrix products over row-major f32 that a decoder and its gradients are made of.
+ *
+ * Every variant sums each element over the contraction one term after the other, with fma, from the
+ * bias or 0. So a row of a result has the same bits whatever the number of rows, the tile or the
+ * variant, and a variant may be chosen by speed alone.
+ *
+ * @module
+ */
+import type { Device } from "../gpu/device.ts";
+import { defineKernel, type KernelSource } from "../gpu/kernel.ts";
+import { type Binding, type Plan, read, readWrite, write } from "../gpu/plan.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+import formula from "../../shaders/gelu.wgsl" with { type: "text" };
+import nnRowsSource from "../../shaders/matmul_nn_rows.wgsl" with { type: "text" };
+import nnSource from "../../shaders/matmul_nn.wgsl" with { type: "text" };
+import ntRowsSource from "../../shaders/matmul_nt_rows.wgsl" with { type: "text" };
+import ntSource from "../../shaders/matmul_nt.wgsl" with { type: "text" };
+import portableSource from "../../shaders/matmul_portable.wgsl" with { type: "text" };
+import tnSource from "../../shaders/matmul_tn.wgsl" with { type: "text" };
+
+/** What every product takes; offsets and strides are in elements. */
+export interface Product {
+  /** Left factor; nn, nt: (M, K), tn: (K, M). */
+  a: Tensor;
+  /** Right factor; nn, tn: (K, N), nt: (N, K). Dense; may have more rows than are used. */
+  b: Tensor;
+  /** (M, N). */
+  out: Tensor;
+  M: number;
+  N: number;
+  K: number;
+  /** Elements from a row of `a` to the next. @default nn, nt: K; tn: M */
+  lda?: number;
+  /** Elements from a row of `out` to the next. @default N */
+  ldout?: number;
+  /** First column of `a` that is used. @default 0 */
+  aColumn?: number;
+  /** First column of `out` that is written. @default 0 */
+  outColumn?: number;
+  /** `+=` when true, else `=`. @default false */
+  accumulate?: boolean;
+}
+
+/** What {@linkcode matmulNn} can do to a sum before it is stored; none of it with `accumulate`. */
+export interface Epilogue {
+  /** (N), added to every row. */
+  bias?: Tensor | undefined;
+  /** (M, N), dense, added after the bias; not together with `gelu`. */
+  residual?: Tensor | undefined;
+  /** out = gelu(a b + bias). */
+  gelu?: "tanh" | "erf" | undefined;
+  /** (M, N), dense; keeps the value before `gelu`, for the backward. */
+  pre?: Tensor | undefined;
+}
+
+/** Which factor is transposed; see the functions of the same names. */
+export type Layout = "nn" | "nt" | "tn";
+
+/** A product with its defaults filled in. */
+type Shape = Required<Omit<Product, "a" | "b" | "out">> & { layout: Layout };
+
+/** A way to compute a product. */
+export interface Variant {
+  readonly name: string;
+  readonly kernel: KernelSource;
+  /** The order in which an element is summed. */
+  readonly reduction: "sequential";
+  applies(shape: Shape, device: Device): boolean;
+  /** The shader's constants for a shape, and the rows and columns of out that a workgroup takes. */
+  tile(shape: Shape, device: Device): {
+    tune: Record<string, number>;
+    rows: number;
+    columns: number;
+  };
+}
+
+function define(label: string, source: string): KernelSource {
+  const includes = { "gelu.wgsl": formula };
+  return defineKernel({ label, source, file: `shaders/${label}.wgsl`, includes });
+}
+
+/** Rows up to which reading b once a few rows beats a tile. */
+const FEW_ROWS = 4;
+
+/** In order of preference. */
+export const VARIANTS: readonly Variant[] = [
+  {
+    name: "nn_rows",
+    kernel: define("matmul_nn_rows", nnRowsSource),
+    reduction: "sequential",
+    applies: (s) => s.layout === "nn" && s.M <= FEW_ROWS && wholeVectors(s, s.N),
+    tile({ M }, { lanes }) {
+      const tune = { WG_SIZE: lanes || 32, ROWS: M === 1 ? 1 : FEW_ROWS, TV: 2 };
+      return { tune, rows: tune.ROWS, columns: 4 * tune.WG_SIZE * tune.TV };
+    },
+  },
+  {
+    name: "nt_rows",
+    kernel: define("matmul_nt_rows", ntRowsSource),
+    reduction: "sequential",
+    applies: (s) =>
+      s.layout === "nt" && (s.M <= FEW_ROWS || s.N < 4) &&
+      [s.K, s.lda, s.aColumn].every((count) => count % 4 === 0),
+    tile({ M }, { lanes }) {
+      const tune = { WG_SIZE: lanes || 32, ROWS: M === 1 ? 1 : FEW_ROWS, TC: 4 };
+      return { tune, rows: tune.ROWS, columns: tune.WG_SIZE * tune.TC };
+    },
+  },
+  {
+    name: "nn_subgroup",
+    kernel: define("matmul_nn", nnSource),
+    reduction: "sequential",
+    applies: (s, { lanes }) => s.layout === "nn" && lanes > 0 && wholeVectors(s, s.N),
+    tile: (s, device) => subgroupTile(device, rowTile(s.M, device)),
+  },
+  {
+    name: "nt_subgroup",
+    kernel: define("matmul_nt", ntSource),
+    reduction: "sequential",
+    applies: (s, { lanes }) => s.layout === "nt" && lanes > 0 && wholeVectors(s, s.N, s.K),
+    tile: (s, device) => subgroupTile(device, rowTile(s.M, device)),
+  },
+  {
+    name: "tn_subgroup",
+    kernel: define("matmul_tn", tnSource),
+    reduction: "sequential",
+    applies: (s, { lanes }) => s.layout === "tn" && lanes > 0 && wholeVectors(s, s.N),
+    tile: (_, device) => subgroupTile(device, MOST_ROWS),
+  },
+  {
+    name: "portable",
+    kernel: define("matmul_portable", portableSource),
+    reduction: "sequential",
+    applies: () => true,
+    tile({ layout }) {
+      const tune = { SIDE: 16, LAYOUT: { nn: 0, nt: 1, tn: 2 }[layout] };
+      return { tune, rows: 4 * tune.SIDE, columns: 4 * tune.SIDE };
+    },
+  },
+];
+
+/** Whether everything that a vec4 kernel indexes starts and ends at a whole vec4. */
+function wholeVectors(s: Shape, ...counts: number[]): boolean {
+  const all = [s.lda, s.ldout, s.aColumn, s.outColumn, ...counts];
+  return all.every((count) => count % 4 === 0);
+}
+
+/** Rows of a subgroup's tile: 32 x 64 sums are as many as compile within a second. */
+const MOST_ROWS = 32;
+
+/** The smallest tile that holds all rows, so that a decode step of 8 rows does not compute 32. */
+function rowTile(M: number, { lanes }: Device): number {
+  return [8, 16].find((rows) => rows >= M && rows % lanes === 0) ?? MOST_ROWS;
+}
+
+function subgroupTile({ lanes }: Device, rows: number) {
+  const tune = { LANES: lanes, TM: rows, TV: lanes >= 16 ? 1 : 2 };
+  return { tune, rows, columns: 4 * lanes * tune.TV };
+}
+
+/** The variant that a product is computed by. */
+export function chooseVariant(device: Device, shape: Shape): Variant {
+  return VARIANTS.find((variant) => variant.applies(shape, device))!;
+}
+
+/**
+ * Record out (M, N) (=|+=) a (M, K) · b (K, N) [+ bias] [+ residual] [gelu].
+ *
+ * @throws {RangeError} When a tensor is too small, or options exclude each other.
+ */
+export function matmulNn(plan: Plan, product: Product & Epilogue): void {
+  const { gelu, residual, bias, accumulate = false } = product;
+  if ((residual && gelu) || (accumulate && (bias || residual || gelu))) {
+    throw new RangeError(
+      "Cannot record matmul: a residual, a gelu or accumulate, and no bias with the last: " +
+        `got more than one for "${product.out.label}"`,
+    );
+  }
+  record(plan, product, complete(product, "nn"));
+}
+
+/**
+ * Record out (M, N) (=|+=) a (M, K) · b (N, K)ᵀ.
+ *
+ * @throws {RangeError} When a tensor is too small.
+ */
+export function matmulNt(plan: Plan, product: Product): void {
+  const shape = complete(product, "nt");
+  const tail = shape.N % 4;
+  const main = { ...shape, N: shape.N - tail };
+  if (tail === 0 || main.N === 0 || chooseVariant(plan.device, main).name !== "nt_subgroup") {
+    return record(plan, product, shape);
+  }
+  record(plan, product, main);
+  const outColumn = shape.outColumn + main.N;
+  record(plan, product, { ...shape, N: tail, outColumn }, main.N);
+}
+
+/**
+ * Record out (M, N) (=|+=) a (K, M)ᵀ · b (K, N) and, where a columnSum (N) is given,
+ * columnSum += Σ_k b[k, :].
+ *
+ * @throws {RangeError} When a tensor is too small.
+ */
+export function matmulTn(plan: Plan, product: Product & { columnSum?: Tensor | undefined }): void {
+  record(plan, product, complete(product, "tn"));
+}
+
+function complete(product: Product, layout: Layout): Shape {
+  const { a, b, out, M, N, K } = product;
+  const [rows, columns] = layout === "tn" ? [K, M] : [M, K]; // of a
+  const { lda = columns, ldout = N, aColumn = 0, outColumn = 0, accumulate = false } = product;
+  const need = (tensor: Tensor, count: number, shape: string) => {
+    if (tensor.count >= count) return;
+    throw new RangeError(
+      `Cannot record matmul_${layout}: "${tensor.label}" of ${count} elements for ${shape}: ` +
+        `got (${tensor.shape.join(", ")})`,
+    );
+  };
+  if (aColumn + columns > lda || outColumn + N > ldout) {
+    throw new RangeError(
+      `Cannot record matmul_${layout}: columns within lda = ${lda} and ldout = ${ldout}: ` +
+        `got ${aColumn} + ${columns} and ${outColumn} + ${N}`,
+    );
+  }
+  need(a, (rows - 1) * lda + aColumn + columns, `${rows} rows, lda = ${lda}`);
+  need(b, K * N, `K = ${K}, N = ${N}`);
+  need(out, (M - 1) * ldout + outColumn + N, `M = ${M}, ldout = ${ldout}`);
+  return { layout, M, N, K, lda, ldout, aColumn, outColumn, accumulate };
+}
+
+/** Record one dispatch; `bRow` is the first row of b that is used. */
+function record(
+  plan: Plan,
+  product: Product & Epilogue & { columnSum?: Tensor | undefined },
+  shape: Shape,
+  bRow = 0,
+): void {
+  const { device } = plan;
+  const { M, N, K, layout, accumulate } = shape;
+  const { kernel, tile } = chooseVariant(device, shape);
+  const { tune, rows, columns } = tile(shape, device);
+  const { a, b, out, bias, residual, gelu, pre, columnSum } = product;
+  const EPILOGUE = accumulate ? 1 : residual ? 2 : gelu === "tanh" ? 3 : gelu === "erf" ? 4 : 0;
+  const switches: Record<string, number> = {
+    EPILOGUE,
+    ADD: accumulate ? 1 : 0,
+    KEEP: gelu && pre ? 1 : 0,
+    COLUMN_SUM: columnSum ? 1 : 0,
+  };
+  for (const name of Object.keys(switches)) {
+    if (kernel.source.includes(`const ${name}:`)) tune[name] = switches[name]!;
+  }
+  const params: Record<string, number> = {
+    M,
+    N,
+    K,
+    flags: bias ? 1 : 0,
+    lda: shape.lda,
+    ldb: layout === "nt" ? K : N,
+    ldout: shape.ldout,
+    a_column: shape.aColumn,
+    b_row: bRow,
+    out_column: shape.outColumn,
+    pad0: 0,
+    pad1: 0,
+  };
+  // What is written besides out; no product has both.
+  const beside = columnSum ? readWrite(columnSum) : write(gelu && pre ? pre : device.none("write"));
+  const bindings: Record<string, Binding> = {
+    a: read(a),
+    b: read(b),
+    bias: read(bias ?? device.none("read")),
+    residual: read(residual ?? device.none("read")),
+    column_sum: beside,
+    pre: beside,
+    beside,
+    out: accumulate ? readWrite(out) : write(out),
+  };
+  plan.dispatch(device.kernel(kernel, tune), {
+    groups: [Math.ceil(N / columns), Math.ceil(M / rows)],
+    params: Object.fromEntries(kernel.params.map(({ name }) => [name, params[name]!])),
+    bindings: kernel.bindings.slice(1).map(({ name }) => bindings[name]!),
+    work: { flops: 2 * M * N * K, bytes: 4 * (M * K + K * N + M * N) },
+  });
+}

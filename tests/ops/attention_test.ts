@@ -1,0 +1,249 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import type { Device } from "../../src/gpu/device.ts";
+import { Plan } from "../../src/gpu/plan.ts";
+import type { Tensor } from "../../src/gpu/tensor.ts";
+import { attention, type AttentionOptions } from "../../src/ops/attention.ts";
+import { dropoutState } from "../../src/ops/dropout.ts";
+import { philox4x32, uniformFromU32 } from "../../src/random/philox.ts";
+import { attentionBackward, attentionForward } from "../reference/attention.ts";
+import { assertClose } from "../support/close.ts";
+import { gpuTest, poison } from "../support/gpu.ts";
+import { uniform } from "../support/random.ts";
+
+// An output is a mean of values below 1, off by about twice the error of its scores: HS / 2 roundings
+// of terms that sum to less than √HS / 4 here, and one of exp. Measured: 4e-7.
+const FORWARD = { rtol: 0, atol: 3e-6 };
+// A gradient sums up to T terms, each off as an output is, times |dout · v| < 10. Measured: 2e-6.
+const BACKWARD = { rtol: 1e-5, atol: 1e-5 };
+
+const DROPOUT = { rate: 0.3, site: 5, seed: [7, 9], step: 11, micro: 13 } as const;
+
+interface Case {
+  B: number;
+  T: number;
+  NH: number;
+  HS: number;
+  band?: number;
+  lengths?: readonly number[];
+  drops?: boolean;
+  kind?: "flash" | "materialised";
+  workgroupSize?: number;
+}
+
+/** 0 or 1 / (1 - rate) for a probability, from the CPU's random words. */
+function keep({ T, NH }: Case): (b: number, h: number, t: number, j: number) => number {
+  const { rate, site, seed, step, micro } = DROPOUT;
+  const groups = Math.ceil(T / 4);
+  return (b, h, t, j) => {
+    const group = ((b * NH + h) * T + t) * groups + Math.floor(j / 4);
+    const word = philox4x32([group, site, step, micro], seed)[j % 4]!;
+    return uniformFromU32(word) >= rate ? 1 / (1 - rate) : 0;
+  };
+}
+
+/** Everything that a dispatch writes, scratch too, becomes NaN. */
+function poisonWritten(device: Device, plan: Plan): void {
+  for (const item of plan.items) {
+    if (item.kind !== "dispatch") continue;
+    for (const { tensor, access } of item.bindings) if (access === "write") poison(device, tensor);
+  }
+}
+
+/** Runs forward and backward, of one attention a case, all on the same qkv. */
+async function run(
+  device: Device,
+  cases: readonly Case[],
+  qkv: Float32Array,
+  dout: Float32Array,
+): Promise<{ outs: Float32Array[]; dqkv: Float32Array }> {
+  const { B, T, NH, HS } = cases[0]!;
+  const C = NH * HS;
+  const owned: { destroy(): void }[] = [];
+  const own = <D extends { destroy(): void }>(thing: D): D => (owned.push(thing), thing);
+  const inp = own(device.upload("qkv", [B, T, 3 * C], qkv));
+  const gradient = own(device.upload("dout", [B, T, C], dout));
+  const plan = own(new Plan(device, { label: "attention", training: true }));
+  plan.variable(inp);
+  const outs: Tensor[] = [];
+  for (const { lengths, drops, band, kind, workgroupSize } of cases) {
+    const options: AttentionOptions = { heads: NH };
+    if (band !== undefined) options.band = band;
+    if (kind !== undefined) options.kind = kind;
+    if (workgroupSize !== undefined) options.workgroupSize = workgroupSize;
+    if (lengths) options.lengths = own(device.upload("lengths", [B], Uint32Array.from(lengths)));
+    if (drops) {
+      const { rate, site, seed, step, micro } = DROPOUT;
+      const state = own(dropoutState(device));
+      state.set({ seed_lo: seed[0], seed_hi: seed[1], step, micro });
+      options.dropout = { rate, site, state };
+    }
+    const out = plan.keep(attention(plan, inp, options));
+    plan.seed(out, gradient);
+    outs.push(out);
+  }
+  plan.backward();
+  const dinp = plan.keep(plan.gradient(inp)!);
+  await plan.seal();
+  poisonWritten(device, plan);
+  plan.replay();
+  const result = {
+    outs: await Promise.all(outs.map((out) => device.read(out))),
+    dqkv: await device.read(dinp),
+  };
+  for (const thing of owned) thing.destroy();
+  return result;
+}
+
+const data = ({ B, T, NH, HS }: Case) => ({
+  qkv: uniform(B + T, B * T * 3 * NH * HS),
+  dout: uniform(T + HS, B * T * NH * HS),
+});
+
+async function check(device: Device, shape: Case): Promise<void> {
+  const { qkv, dout } = data(shape);
+  const { outs, dqkv } = await run(device, [shape], qkv, dout);
+  const dims = { ...shape, keep: shape.drops ? keep(shape) : undefined };
+  assertClose(outs[0]!, attentionForward(qkv, dims).out, { ...FORWARD, label: "out" });
+  assertClose(dqkv, attentionBackward(dout, qkv, dims), { ...BACKWARD, label: "dqkv" });
+}
+
+const name = ({ B, T, NH, HS, ...rest }: Case) =>
+  `(${B}, ${T}, ${NH}, ${HS}) ${JSON.stringify(rest)}`;
+
+const SHAPES: readonly Case[] = [
+  { B: 1, T: 1, NH: 1, HS: 4 },
+  { B: 2, T: 3, NH: 3, HS: 4, band: 1 },
+  { B: 2, T: 17, NH: 3, HS: 16, band: 5 },
+  { B: 4, T: 65, NH: 1, HS: 16, lengths: [0, 65, 17, 1] },
+  { B: 1, T: 129, NH: 3, HS: 32, band: 64 },
+  { B: 3, T: 129, NH: 1, HS: 32, band: 5, lengths: [128, 0, 33] },
+  { B: 1, T: 65, NH: 3, HS: 32, band: 200 },
+  { B: 1, T: 65, NH: 3, HS: 80, band: 64 },
+  { B: 3, T: 17, NH: 1, HS: 80, lengths: [16, 0, 17] },
+  { B: 1, T: 2049, NH: 1, HS: 4 },
+  { B: 2, T: 17, NH: 3, HS: 5 },
+  { B: 2, T: 129, NH: 1, HS: 5, band: 5, lengths: [70, 129] },
+  { B: 1, T: 17, NH: 1, HS: 256 },
+];
+/** Those that need kernels of their own. */
+const VARIANTS: readonly Case[] = [
+  { B: 2, T: 65, NH: 3, HS: 16, kind: "materialised", band: 7, lengths: [65, 40] },
+  { B: 2, T: 65, NH: 3, HS: 16, drops: true, band: 33, lengths: [65, 18] },
+  { B: 1, T: 70, NH: 2, HS: 32, drops: true },
+  { B: 1, T: 70, NH: 2, HS: 32, kind: "materialised", drops: true },
+];
+
+for (const shape of [...SHAPES, ...VARIANTS]) {
+  gpuTest(`attention() matches the reference at ${name(shape)}`, (device) => check(device, shape));
+}
+for (const shape of [...SHAPES.filter(({ HS }) => HS % 5 !== 0), ...VARIANTS]) {
+  gpuTest(
+    `attention() without subgroups matches the reference at ${name(shape)}`,
+    (device) => check(device, shape),
+    { subgroups: false },
+  );
+}
+gpuTest(
+  "attention() without subgroups matches the reference with workgroups of 32",
+  (device) => check(device, { B: 2, T: 65, NH: 1, HS: 48, band: 40, workgroupSize: 32 }),
+  { subgroups: false },
+);
+
+for (const subgroups of [true, false]) {
+  const suffix = subgroups ? "" : " without subgroups";
+  gpuTest(`attention()${suffix} adds to a gradient that is there`, async (device) => {
+    const shape: Case = { B: 2, T: 17, NH: 3, HS: 16 };
+    const banded = { ...shape, band: 5, lengths: [17, 6] };
+    const { qkv, dout } = data(shape);
+    const { dqkv } = await run(device, [shape, banded], qkv, dout);
+    const want = attentionBackward(dout, qkv, banded);
+    attentionBackward(dout, qkv, shape).forEach((value, index) => want[index]! += value);
+    assertClose(dqkv, want, BACKWARD);
+  }, { subgroups });
+
+  gpuTest(`attention()${suffix} gives a row the same bits at any T and B`, async (device) => {
+    const long: Case = { B: 1, T: 129, NH: 2, HS: 16, band: 70 };
+    const C = long.NH * long.HS;
+    const { qkv, dout } = data(long);
+    const { outs: [want] } = await run(device, [long], qkv, dout);
+    for (const [B, T] of [[1, 1], [3, 50], [2, 97]] as const) {
+      const some = new Float32Array(B * T * 3 * C);
+      for (let b = 0; b < B; b++) some.set(qkv.subarray(0, T * 3 * C), b * T * 3 * C);
+      const { outs: [got] } = await run(
+        device,
+        [{ ...long, B, T }],
+        some,
+        dout.slice(0, B * T * C),
+      );
+      for (let b = 0; b < B; b++) {
+        const rows = got!.subarray(b * T * C, (b + 1) * T * C);
+        assertEquals(rows, want!.subarray(0, T * C), `b ${b} of (${B}, ${T})`);
+      }
+    }
+  }, { subgroups });
+
+  gpuTest(`attention()${suffix} gives the same bits flash and materialised`, async (device) => {
+    const shape: Case = { B: 2, T: 65, NH: 3, HS: 32 };
+    const { qkv, dout } = data(shape);
+    const flash = await run(device, [{ ...shape, kind: "flash" }], qkv, dout);
+    const materialised = await run(device, [{ ...shape, kind: "materialised" }], qkv, dout);
+    assertEquals(materialised, flash);
+  }, { subgroups });
+
+  gpuTest(`attention()${suffix} ignores what padding holds`, async (device) => {
+    const shape: Case = { B: 2, T: 17, NH: 1, HS: 16, lengths: [9, 0] };
+    const { qkv, dout } = data(shape);
+    const want = await run(device, [shape], qkv, dout);
+    for (let b = 0; b < shape.B; b++) {
+      const [from, to] = [b * shape.T + shape.lengths![b]!, (b + 1) * shape.T];
+      qkv.fill(NaN, from * 48, to * 48);
+      dout.fill(NaN, from * 16, to * 16);
+    }
+    assertEquals(await run(device, [shape], qkv, dout), want);
+  }, { subgroups });
+
+  gpuTest(`attention()${suffix} folds more heads than a dispatch dimension`, async (device) => {
+    const [B, NH, HS] = [260, 256, 4];
+    const qkv = uniform(1, B * 3 * NH * HS);
+    const inp = device.upload("qkv", [B, 1, 3 * NH * HS], qkv);
+    const plan = new Plan(device, { label: "heads" });
+    const out = plan.keep(attention(plan, inp, { heads: NH }));
+    await plan.seal();
+    poisonWritten(device, plan);
+    plan.replay();
+    const got = await device.read(out);
+    for (let b = 0; b < B; b++) { // a single key has probability 1
+      const values = qkv.subarray((b * 3 + 2) * NH * HS, (b * 3 + 3) * NH * HS);
+      assertEquals(got.subarray(b * NH * HS, (b + 1) * NH * HS), values);
+    }
+    plan.destroy();
+    inp.destroy();
+  }, { subgroups });
+}
+
+gpuTest("attention() refuses what does not fit", async (device) => {
+  const plan = new Plan(device, { label: "refuses" });
+  const qkv = device.tensor("qkv", [2, 3, 48]);
+  const short = device.tensor("lengths", [1], "u32");
+  const flat = qkv.view("flat", [6, 48]);
+  const wide = plan.activation("wide", [1, 1, 3 * 257]);
+  const state = dropoutState(device);
+  const refused: [Tensor, AttentionOptions, string][] = [
+    [flat, { heads: 2 }, `"flat" must be (B, T, 3 C): got (6, 48)`],
+    [qkv, { heads: 3 }, `"qkv" must end in 3 heads HS with heads = 3: got 48`],
+    [qkv, { heads: 0 }, `heads = 0`],
+    [wide, { heads: 1 }, `a head size of at most 256: got 257`],
+    [qkv, { heads: 2, band: -1 }, `"band" of 0 or more keys: got -1`],
+    [qkv, { heads: 2, lengths: short }, `"lengths" must be (2) u32: got (1) u32`],
+    [qkv, { heads: 2, dropout: { rate: 1, site: 0, state } }, `rate in [0, 1): got 1`],
+  ];
+  for (const [tensor, options, message] of refused) {
+    assertThrows(() => attention(plan, tensor, options), RangeError, message);
+  }
+  assertEquals(plan.items.length, 0);
+  plan.destroy();
+  qkv.destroy();
+  short.destroy();
+  state.destroy();
+  await device.idle();
+});

@@ -1,0 +1,268 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import type { Device } from "../../src/gpu/device.ts";
+import { Plan } from "../../src/gpu/plan.ts";
+import { geluExactForward, geluForward } from "../reference/gelu.ts";
+import { type Layout, matmulNn, matmulNt, matmulTn, type Product } from "../../src/ops/matmul.ts";
+import * as reference from "../reference/matmul.ts";
+import { assertClose } from "../support/close.ts";
+import { gpuTest, testDevice } from "../support/gpu.ts";
+import { normal } from "../support/random.ts";
+import { absolute, dotBound } from "../support/tolerance.ts";
+
+const RECORD = { nn: matmulNn, nt: matmulNt, tn: matmulTn } as const;
+const REFERENCE = {
+  nn: reference.matmulNn,
+  nt: reference.matmulNt,
+  tn: reference.matmulTn,
+} as const;
+const LAYOUTS: readonly Layout[] = ["nn", "nt", "tn"];
+
+interface Case {
+  layout: Layout;
+  M: number;
+  N: number;
+  K: number;
+  /** Columns of `a` and `out` before and after those that are used. @default [0, 0] */
+  aMargin?: [number, number];
+  outMargin?: [number, number];
+  accumulate?: boolean;
+  bias?: boolean;
+  residual?: boolean;
+  gelu?: "tanh" | "erf";
+  columnSum?: boolean;
+}
+
+/** Rows of `count` columns amid a margin of NaN. */
+function widen(data: Float32Array, rows: number, [left, right]: [number, number]): Float32Array {
+  const columns = data.length / rows;
+  const ld = left + columns + right;
+  const wide = new Float32Array(rows * ld).fill(NaN);
+  for (let r = 0; r < rows; r++) {
+    wide.set(data.subarray(r * columns, (r + 1) * columns), r * ld + left);
+  }
+  return wide;
+}
+
+/** What {@linkcode widen} put there; fails when the margin is no longer NaN. */
+function narrow(wide: Float32Array, rows: number, [left, right]: [number, number]): Float32Array {
+  const ld = wide.length / rows;
+  const data = new Float32Array(rows * (ld - left - right));
+  for (let i = 0, to = 0; i < wide.length; i++) {
+    const column = i % ld;
+    if (column >= left && column < ld - right) data[to++] = wide[i]!;
+    else assertEquals(wide[i], NaN, `the margin of out at element ${i}`);
+  }
+  return data;
+}
+
+/** The case's inputs; the same seeds give the same leading rows for any M. */
+function inputs({ layout, M, N, K }: Case) {
+  return {
+    a: normal(1, M * K), // (M, K) or (K, M)
+    b: normal(2, K * N), // (K, N) or (N, K)
+    old: normal(3, M * N),
+    bias: normal(4, N),
+    residual: normal(5, M * N),
+    column: normal(6, N), // column_sum before
+    aRows: layout === "tn" ? K : M,
+  };
+}
+
+/** Runs one product on the device. */
+async function run(device: Device, test: Case, given = inputs(test)) {
+  const { layout, M, N, K, aMargin = [0, 0], outMargin = [0, 0], accumulate = false } = test;
+  const { aRows } = given;
+  const upload = (label: string, data: Float32Array) => device.upload(label, [data.length], data);
+  const a = upload("a", widen(given.a, aRows, aMargin));
+  const b = upload("b", given.b);
+  const old = accumulate ? given.old : new Float32Array(M * N).fill(NaN);
+  const out = upload("out", widen(old, M, outMargin));
+  const bias = test.bias ? upload("bias", given.bias) : undefined;
+  const residual = test.residual ? upload("residual", given.residual) : undefined;
+  const pre = test.gelu ? upload("pre", new Float32Array(M * N).fill(NaN)) : undefined;
+  const columnSum = test.columnSum ? upload("column_sum", given.column) : undefined;
+  const plan = new Plan(device, { label: "product" });
+  RECORD[layout](plan, {
+    ...{ a, b, out, M, N, K, accumulate, bias, residual, pre, columnSum, gelu: test.gelu },
+    lda: a.count / aRows,
+    ldout: out.count / M,
+    aColumn: aMargin[0],
+    outColumn: outMargin[0],
+  });
+  const labels = plan.items.map((item) => item.kind === "dispatch" ? item.kernel.label : "clear");
+  await plan.seal();
+  plan.replay();
+  const result = {
+    out: narrow(await device.read(out), M, outMargin),
+    pre: pre && await device.read(pre),
+    columnSum: columnSum && await device.read(columnSum),
+    labels,
+  };
+  plan.destroy();
+  for (const tensor of [a, b, out, bias, residual, pre, columnSum]) tensor?.destroy();
+  return result;
+}
+
+/** Runs a product and compares it with its f64 twin. */
+async function check(device: Device, test: Case): Promise<void> {
+  const { layout, M, N, K, accumulate } = test;
+  const given = inputs(test);
+  const got = await run(device, test, given);
+  const product = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+    REFERENCE[layout](a, b, { M, N, K });
+  const sum = product(given.a, given.b);
+  const scale = product(absolute(given.a), absolute(given.b));
+  for (let i = 0; i < M * N; i++) {
+    for (
+      const term of [
+        accumulate ? given.old[i]! : 0,
+        test.bias ? given.bias[i % N]! : 0,
+        test.residual ? given.residual[i]! : 0,
+      ]
+    ) {
+      sum[i]! += term;
+      scale[i]! += Math.abs(term);
+    }
+  }
+  const bound = dotBound(scale, K + 2); // bias and residual or the old value are two more terms
+  if (test.gelu) {
+    assertClose(got.pre!, sum, { bound, label: "pre" });
+    // |gelu'| < 1.13; exp and tanh of WGSL are off by a few ulp, absolutely where x is near 0.
+    const want = test.gelu === "tanh" ? geluForward(sum) : geluExactForward(sum);
+    assertClose(got.out, want, {
+      bound: bound.map((x) => 1.13 * x),
+      rtol: 4e-6,
+      atol: 1e-6,
+      label: "out",
+    });
+  } else {
+    assertClose(got.out, sum, { bound, label: "out" });
+  }
+  if (test.columnSum) {
+    const want = Float64Array.from(given.column);
+    const scale = absolute(given.column);
+    for (let i = 0; i < K * N; i++) {
+      want[i % N]! += given.b[i]!;
+      scale[i % N]! += Math.abs(given.b[i]!);
+    }
+    assertClose(got.columnSum!, want, { bound: dotBound(scale, K), label: "column_sum" });
+  }
+}
+
+// [M, K, N]: vec4 kernels need multiples of 4 in some of them, the portable one takes the rest.
+const SHAPES = [
+  [1, 1, 1],
+  [3, 7, 5],
+  [5, 129, 33],
+  [33, 64, 65],
+  [64, 100, 36],
+  [70, 41, 132],
+  [2, 1757, 12],
+] as const;
+
+for (const subgroups of [true, false]) {
+  const kind = subgroups ? "" : " without subgroups";
+  for (const layout of LAYOUTS) {
+    const name = `matmul_${layout}()`;
+
+    gpuTest(`${name} matches the reference${kind}`, async (device) => {
+      for (const [M, K, N] of SHAPES) {
+        await check(device, { layout, M, N, K });
+        await check(device, { layout, M, N, K, accumulate: true });
+      }
+    }, { subgroups });
+
+    gpuTest(`${name} reads and writes column ranges${kind}`, async (device) => {
+      // Whole vectors around, a window in the middle of wider rows, and none of it aligned.
+      for (
+        const [aMargin, outMargin, M, K, N] of [
+          [[4, 8], [8, 12], 37, 68, 72],
+          [[4, 7], [8, 9], 6, 13, 20],
+          [[4, 7], [4, 3], 37, 66, 29],
+          [[3, 2], [1, 5], 9, 20, 24],
+        ] as const
+      ) {
+        const margins = { aMargin: [...aMargin], outMargin: [...outMargin] } as const;
+        const test = { layout, M, N, K, ...structuredClone(margins) } as Case;
+        await check(device, test);
+        await check(device, { ...test, accumulate: true });
+      }
+    }, { subgroups });
+  }
+
+  gpuTest(`matmulNn() adds bias, residual and GELU${kind}`, async (device) => {
+    for (const [M, K, N] of [[1, 24, 40], [3, 7, 5], [35, 20, 68]] as const) {
+      const test: Case = { layout: "nn", M, N, K, bias: true };
+      await check(device, test);
+      await check(device, { ...test, residual: true });
+      await check(device, { ...test, residual: true, bias: false, outMargin: [4, 8] });
+      await check(device, { ...test, gelu: "tanh", outMargin: [8, 4] });
+      await check(device, { ...test, gelu: "erf", bias: false });
+    }
+  }, { subgroups });
+
+  gpuTest(`matmulTn() sums the columns of b too${kind}`, async (device) => {
+    for (const [M, K, N] of [[1, 30, 12], [40, 131, 68], [5, 7, 3]] as const) {
+      await check(device, { layout: "tn", M, N, K, columnSum: true, accumulate: true });
+    }
+  }, { subgroups });
+}
+
+/** The bits of f32 values, as NaN and -0 compare wrongly. */
+function bits(values: Float32Array): Uint32Array {
+  return new Uint32Array(values.buffer, values.byteOffset, values.length);
+}
+
+gpuTest("a row has the same bits alone and among others", async (device) => {
+  const [K, N] = [260, 136];
+  for (const layout of ["nn", "nt"] as const) {
+    for (const gelu of layout === "nn" ? [undefined, "tanh"] as const : [undefined]) {
+      const test = { layout, N, K, bias: layout === "nn", ...(gelu ? { gelu } : {}) };
+      const all = inputs({ ...test, M: 70 });
+      const want = await run(device, { ...test, M: 70 }, all);
+      for (const [start, M] of [[0, 1], [69, 1], [3, 4], [33, 7], [16, 16], [5, 32]] as const) {
+        const a = all.a.slice(start * K, (start + M) * K);
+        const got = await run(device, { ...test, M }, { ...all, a, aRows: M });
+        assertEquals(
+          bits(got.out),
+          bits(want.out.slice(start * N, (start + M) * N)),
+          `${layout}: rows ${start} to ${start + M} by ${got.labels} and ${want.labels}`,
+        );
+      }
+    }
+  }
+});
+
+gpuTest("variants give the same bits with and without subgroups", async (device) => {
+  const portable = await testDevice({ subgroups: false });
+  for (const layout of LAYOUTS) {
+    // 133 columns: nt splits off the last; 3 terms of K reach beyond the last vec4.
+    for (const [M, K, N] of [[70, 263, 136], [70, 264, 133], [3, 264, 133]] as const) {
+      const margin: Case["aMargin"] = layout === "tn" ? [0, (4 - M % 4) % 4] : [0, (4 - K % 4) % 4];
+      const test: Case = { layout, M, K, N, aMargin: margin, outMargin: [0, (4 - N % 4) % 4] };
+      if (layout === "tn") test.columnSum = true;
+      const [one, other] = [await run(device, test), await run(portable, test)];
+      const label = `${layout} (${M}, ${K}, ${N}) by ${one.labels} and ${other.labels}`;
+      assertEquals(bits(one.out), bits(other.out), label);
+      if (test.columnSum) assertEquals(bits(one.columnSum!), bits(other.columnSum!), label);
+    }
+  }
+});
+
+gpuTest("matmul throws on tensors that are too small and options that exclude", (device) => {
+  const plan = new Plan(device, { label: "broken" });
+  const tensor = (count: number) => plan.activation("t", [count]);
+  const product: Product = { a: tensor(12), b: tensor(20), out: tensor(15), M: 3, N: 5, K: 4 };
+  matmulNn(plan, product);
+  assertThrows(() => matmulNn(plan, { ...product, M: 4 }), RangeError, `"t" of 16 elements`);
+  assertThrows(() => matmulNt(plan, { ...product, b: tensor(19) }), RangeError, "20 elements");
+  assertThrows(() => matmulTn(plan, { ...product, out: tensor(14) }), RangeError, "15 elements");
+  assertThrows(() => matmulNn(plan, { ...product, lda: 3 }), RangeError, "within lda = 3");
+  assertThrows(
+    () => matmulNn(plan, { ...product, residual: tensor(15), gelu: "erf" }),
+    RangeError,
+    "more than one",
+  );
+  plan.destroy();
+  return Promise.resolve();
+});
