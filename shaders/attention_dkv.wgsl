@@ -1,8 +1,8 @@
 // attention_dkv: gradients of causal self-attention with respect to keys and values.
 //   p, ds and keep as in attention_dq,
 //   dk[j] = scale Σ_t ds[t, j] q[t],  dv[j] = Σ_t p[t, j] keep[t, j] dout[t]
-// One workgroup of LANES threads a tile of LANES * R keys of one head, a thread R keys; queries come
-// in blocks of Q, loaded by all lanes and passed around by shuffles, and are summed in order.
+// One workgroup of LANES threads a tile of LANES * R keys of one head, a thread R keys; queries
+// come in blocks of Q, loaded by all lanes and passed around by shuffles, and are summed in order.
 // Dispatch grid(B * NH * ceil(T / (LANES * R))); tiles are taken from both ends of a head.
 // Reads qkv, dout, lengths (if flags & 1), state (if DROPOUT), scores (if SAVED), stats.
 // Writes the thirds of dqkv that belong to keys and values: += if ADD, else =.

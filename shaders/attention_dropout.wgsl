@@ -1,7 +1,7 @@
 // attention_dropout: which probabilities are kept, for the attention kernels; included behind
 // philox.wgsl where `params` has site and rate and `state` holds seed_lo, seed_hi, step, micro.
 //   keep = 1 / (1 - rate) where u >= rate, else 0,
-//   u = uniform of word i % 4 of philox(counter (i / 4, site, step, micro), key (seed_lo, seed_hi)),
+//   u = uniform of word i % 4 of philox((i / 4, site, step, micro), key (seed_lo, seed_hi)),
 //   i = element of the probabilities (B, NH, T, T rounded up to 4)
 
 // keep of elements 4 group to 4 group + 3.

@@ -1,11 +1,12 @@
 // dropout: scales the kept values, zeroes the others; the mask is drawn anew wherever it is needed.
 //   mask[i] = u >= rate ? scale : 0,  u = uniform of word i % 4 of
-//             philox(counter (i / 4, site, step, micro), key (seed_lo, seed_hi)),  scale = 1 / (1 - rate)
+//             philox(counter (i / 4, site, step, micro), key (seed_lo, seed_hi))
+//   scale = 1 / (1 - rate)
 //   MODE 0: out = inp mask    MODE 1: out += inp mask    MODE 2: out = residual + inp mask
 // The backward is the same kernel with inp = dout and out = dinp.
 // A thread takes per_thread vectors, WG_SIZE apart; dispatch grid(ceil(vectors / (64 per_thread))).
-// Reads inp (count), residual (count; in MODE 2). Writes out (count) = or +=, up to the next multiple
-// of 4.
+// Reads inp (count), residual (count; in MODE 2). Writes out (count) = or +=, up to the next
+// multiple of 4.
 const MODE: u32 = 0u;
 const WG_SIZE: u32 = 64u;
 

@@ -1,9 +1,9 @@
 // embedding_forward: rows of a table, chosen by number, plus a position's row.
 //   out[n, :] = wte[ids[n], :] + wpe[position(n), :],  position(n) = n % T, or positions[n]
-// C % 4 == 0. A workgroup takes `rows` rows one after the other, its threads stride the channels; dispatch
-// grid(ceil(N / rows)). wte is a window of the whole table, rows start … start + window - 1: one
-// dispatch a window. The first writes every row (0 for a token that is not in its window), the later
-// ones only the rows of their own tokens. No id and no position reads out of range.
+// C % 4 == 0. A workgroup takes `rows` rows one after the other, its threads stride the channels;
+// dispatch grid(ceil(N / rows)). wte is a window of the whole table, rows start … start + window -
+// 1: one dispatch a window. The first writes every row (0 for a token that is not in its window),
+// the later ones only the rows of their own tokens. No id and no position reads out of range.
 // Reads ids (N), wte (window, C), wpe (Tmax, C; where flags & 2), positions (N; where flags & 4).
 // Writes out (N, C) =.
 override WG_SIZE: u32 = 32;

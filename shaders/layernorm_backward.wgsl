@@ -1,11 +1,11 @@
-// layernorm_backward: the gradient of each row, and partial sums of those of weight and bias, in one
-// pass over dout and inp.
+// layernorm_backward: the gradient of each row, and partial sums of those of weight and bias, in
+// one pass over dout and inp.
 //   x = (inp - mean) rstd,  g = dout weight
 //   dinp (=|+=) rstd (g - mean_c(g) - x mean_c(g x))
 //   partial[chunk] = sums over the chunk's rows of dout x (for dweight) and dout (for dbias)
-// One subgroup of LANES takes a chunk of `rows` rows and keeps weight, sums and the row in registers: a
-// lane holds vectors lid, lid + LANES, … V of them, V LANES >= C / 4. Dispatch grid(ceil(N / rows));
-// layernorm_dweight.wgsl adds up the chunks. C % 4 == 0.
+// One subgroup of LANES takes a chunk of `rows` rows and keeps weight, sums and the row in
+// registers: a lane holds vectors lid, lid + LANES, … V of them, V LANES >= C / 4. Dispatch
+// grid(ceil(N / rows)); layernorm_dweight.wgsl adds up the chunks. C % 4 == 0.
 // Reads dout (N, C), inp (N, C), weight (C), stats (N, 2). Writes dinp (N, C) = or += (where
 // flags & 2), partial (chunks, 2, C) = (where flags & 4).
 const LANES: u32 = 8u;

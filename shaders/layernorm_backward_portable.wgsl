@@ -23,7 +23,8 @@ struct Params {
 
 var<workgroup> sums: array<vec2f, WG_SIZE>;
 
-// Sum over the workgroup, the same in every thread: each adds all, as barriers cost more than loads.
+// Sum over the workgroup, the same in every thread: each adds all, as barriers cost more than
+// loads.
 fn total(x: vec2f, t: u32) -> vec2f {
   workgroupBarrier(); // the last sum has been read
   sums[t] = x;

@@ -1,8 +1,8 @@
 // layernorm_forward: normalise each row over its C channels, then scale and shift.
 //   out = (inp - mean) rstd weight + bias,   rstd = 1 / sqrt(var + eps)
 // One subgroup of LANES takes `rows` rows one after the other and keeps weight, bias and the row in
-// registers: a lane holds vectors lid, lid + LANES, … V of them, V LANES >= C / 4. So a row is loaded
-// once, and the variance is taken about the mean. Dispatch grid(ceil(N / rows)). C % 4 == 0.
+// registers: a lane holds vectors lid, lid + LANES, … V of them, V LANES >= C / 4. So a row is
+// loaded once, and the variance is taken about the mean. Dispatch grid(ceil(N / rows)). C % 4 == 0.
 // Reads inp (N, C), weight (C), bias (C; where flags & 1). Writes out (N, C) =, stats (N, 2) =.
 const LANES: u32 = 8u;
 const V: u32 = 4u;

@@ -23,7 +23,8 @@ struct Params {
 
 var<workgroup> partial: array<f32, WG_SIZE>;
 
-// Sum over the workgroup, the same in every thread: each adds all, as barriers cost more than loads.
+// Sum over the workgroup, the same in every thread: each adds all, as barriers cost more than
+// loads.
 fn total(x: f32, t: u32) -> f32 {
   workgroupBarrier(); // the last sum has been read
   partial[t] = x;

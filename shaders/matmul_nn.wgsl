@@ -3,8 +3,8 @@
 // and with KEEP 1, pre = the value before gelu.
 // Reduction "sequential": one accumulator an element, from bias or 0, fma over k = 0, 1, … K - 1.
 // One subgroup of LANES a tile of TM rows and LANES TV vec4 columns; dispatch
-// (ceil(N / (4 LANES TV)), ceil(M / TM)). A lane loads a vec4 along k of every LANES-th row of a and
-// owns TV vec4 columns of b; rows of a go to all lanes by a shuffle. Loads are what costs here.
+// (ceil(N / (4 LANES TV)), ceil(M / TM)). A lane loads a vec4 along k of every LANES-th row of a,
+// which go to all lanes by a shuffle, and owns TV vec4 columns of b.
 // Needs N, lda, ldout and both columns to be multiples of 4; M and K are any: a's last vec4 may
 // reach beyond K, where it is not used.
 // Reads a, b, bias (flag 1), residual. Writes out = or +=, pre =.
@@ -14,6 +14,8 @@ const TV: u32 = 2u;
 const G: u32 = TM / LANES; // rows of a that a lane loads
 const EPILOGUE: u32 = 0u;
 const KEEP: u32 = 0u;
+const FAR: u32 = 0u; // 1: b is too large for a core's cache
+const LINES: u32 = LANES * TV / 4u; // cache lines of 64 bytes of a row of b
 
 struct Params {
   M: u32,
@@ -24,6 +26,10 @@ struct Params {
   ldout: u32,
   a_column: u32, // first column of a
   out_column: u32, // first column of out
+  zero: u32, // 0, which no compiler knows
+  pad0: u32,
+  pad1: u32,
+  pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -57,6 +63,7 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
     // @unroll
     for (var i = 0u; i < TM; i++) { sum[i * TV + j] = start; }
   }
+  var touched = 0u;
   var q: array<vec4f, G>;
   var p: array<vec4f, 4u * TV>;
   for (var k = 0u; k < params.K; k += 4u) {
@@ -73,6 +80,17 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
       // @unroll
       for (var j = 0u; j < TV; j++) { p[t * TV + j] = b[at + min(col + j * LANES, N4 - 1u)]; }
     }
+    if (FAR == 1u) {
+      // Touch the next rows' cache lines all at once, a lane each: else they come one by one.
+      // The masked bits go into an address, as a load that nothing uses would be removed.
+      // @unroll
+      for (var j = 0u; j < TV; j++) {
+        let line = j * LANES + lane;
+        let at = min(k + 4u + line / LINES, params.K - 1u) * N4;
+        let x = b[at + min(wg.x * (LANES * TV) + line % LINES * 4u, N4 - 1u)].x;
+        touched |= bitcast<u32>(x) & params.zero;
+      }
+    }
     // @unroll
     for (var i = 0u; i < TM; i++) {
       let s = subgroupShuffle(q[i / LANES], i % LANES);
@@ -87,7 +105,7 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
   }
   // @unroll
   for (var j = 0u; j < TV; j++) {
-    let c = col + j * LANES;
+    let c = col + j * LANES + touched;
     // @unroll
     for (var i = 0u; i < TM; i++) {
       if (row + i < params.M && c < N4) {
@@ -107,7 +125,11 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
     if (c >= N4) { continue; }
     for (var r = row; r < min(row + TM, params.M); r++) {
       let at = r * ldout4 + params.out_column / 4u + c;
-      if (KEEP == 1u) { out[at] = activation(pre[r * N4 + c]); } else { out[at] = activation(out[at]); }
+      if (KEEP == 1u) {
+        out[at] = activation(pre[r * N4 + c]);
+      } else {
+        out[at] = activation(out[at]);
+      }
     }
   }
 }

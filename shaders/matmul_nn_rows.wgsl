@@ -67,7 +67,9 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
       for (var j = 0u; j < TV; j++) {
         let p = b[at + min(col + j * WG_SIZE, N4 - 1u)];
         // @unroll
-        for (var i = 0u; i < ROWS; i++) { sum[i * TV + j] = fma(vec4f(q[i][t]), p, sum[i * TV + j]); }
+        for (var i = 0u; i < ROWS; i++) {
+          sum[i * TV + j] = fma(vec4f(q[i][t]), p, sum[i * TV + j]);
+        }
       }
     }
   }

@@ -1,9 +1,9 @@
 // matmul_nt: out (M, N) (=|+=) a (M, K) · b (N, K)ᵀ; += where ADD is 1.
 // Reduction "sequential": one accumulator an element, from 0, fma over k = 0, 1, … K - 1.
-// One subgroup of LANES a tile of TM rows and 4 LANES TV columns; dispatch
-// (ceil(N / (4 LANES TV)), ceil(M / TM)). Both factors are loaded as vec4 along k: a lane loads every
-// LANES-th row of a, which go to all lanes by a shuffle, and owns TV times 4 neighbouring rows of b,
-// so that out is stored as vec4.
+// One subgroup of LANES a tile of TM rows and LANES TV vec4 columns; dispatch
+// (ceil(N / (4 LANES TV)), ceil(M / TM)). Both factors are loaded as vec4 along k: a lane loads
+// every LANES-th row of a, which go to all lanes by a shuffle, and owns TV times 4 neighbours among
+// the rows of b, so that out is stored as vec4.
 // Needs N, K, lda, ldout and both columns to be multiples of 4; M is any.
 // Reads a, b. Writes out = or +=.
 const LANES: u32 = 8u;

@@ -1,6 +1,6 @@
 // matmul_tn: out (M, N) (=|+=) a (K, M)ᵀ · b (K, N); += where ADD is 1.
-// With COLUMN_SUM 1 also column_sum (N) += sum over k of b[k, :]: the bias gradient that goes with a
-// weight gradient, for no pass of its own.
+// With COLUMN_SUM 1 also column_sum (N) += sum over k of b[k, :]: the bias gradient that goes with
+// a weight gradient, without a pass of its own.
 // Reduction "sequential": one accumulator an element, from 0, fma over k = 0, 1, … K - 1.
 // One subgroup of LANES a tile of TM rows and LANES TV vec4 columns; dispatch
 // (ceil(N / (4 LANES TV)), ceil(M / TM)). A lane loads 4 neighbouring columns of a row of a, which
@@ -51,7 +51,7 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
       let n = min(k + t, params.K - 1u);
       // @unroll
       for (var g = 0u; g < G; g++) {
-        // Seek to a[k + t, row]; beyond the last row of out its vec4 again, whose sums are not stored.
+        // Seek to a[k + t, row]; beyond the last row of out the last one again, not stored.
         q[t * G + g] = a[n * lda4 + params.a_column / 4u + min(row / 4u + g * LANES + lane, last)];
       }
       // @unroll

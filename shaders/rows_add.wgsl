@@ -1,11 +1,12 @@
 // rows_add: sums rows that go to one row of a table: the gradient of an embedding or a gather.
 //   dtable[r - start, :] += sum over the bucket of row r, in order, of dout[n, :]
-// A bucket is the list of the n that chose row r. Buckets come from the host (src/ops/buckets.ts: one
-// u32 tensor: count U, rows (capacity), starts (capacity + 1), members (capacity)) or, where flags & 1,
-// are the arithmetic ones of positions: bucket r holds r, r + U, r + 2 U, … below N, with U = T.
-// C % 4 == 0. A workgroup takes a tile of TILE WG_SIZE vectors and the buckets wg.y, wg.y + groups, …;
-// dispatch (ceil(C / tile), groups): the groups are bounded by tokens, never by rows of the table.
-// Only rows of the window start … start + window - 1 are touched. No atomics: a fixed order of sums.
+// A bucket is the list of the n that chose row r. Buckets come from the host (src/ops/buckets.ts:
+// one u32 tensor: count U, rows (capacity), starts (capacity + 1), members (capacity)) or, where
+// flags & 1, are the arithmetic ones of positions: bucket r holds r, r + U, r + 2 U, … below N,
+// with U = T. C % 4 == 0. A workgroup takes a tile of TILE WG_SIZE vectors and the buckets wg.y,
+// wg.y + groups, …; dispatch (ceil(C / tile), groups): the groups are bounded by tokens, never by
+// rows of the table. Only rows of the window start … start + window - 1 are touched. No atomics: a
+// fixed order of sums.
 // Reads buckets, dout (N, C). Writes dtable (window, C) +=.
 const TILE: u32 = 4u;
 override WG_SIZE: u32 = 32;

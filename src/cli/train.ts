@@ -1,14 +1,16 @@
 /**
  * `brachio train`: pre-trains a GPT on text, from its tokenizer to its last checkpoint.
  *
+ * Whatever can be wrong with the command is found before anything but the cache of prepared data is
+ * written. It ends with status 0 when the training is finished, 130 when it was interrupted and can go
+ * on, and 2 when the user can cure what is wrong: a loss that is no number, too.
+ *
  * @module
  */
-import { createHash } from "node:crypto";
-import { fileURLToPath } from "node:url";
-import { CannotError } from "../config/cannot.ts";
+import { join } from "node:path";
+import { CannotError, orCannot } from "../config/cannot.ts";
 import { loadConfig } from "../config/config.ts";
-import { readPieces } from "../data/documents.ts";
-import { prepareData, type PreparedData } from "../data/prepare.ts";
+import type { PreparedData } from "../data/prepare.ts";
 import { findSources } from "../data/sources.ts";
 import { measureCeilings } from "../gpu/ceiling.ts";
 import { Device } from "../gpu/device.ts";
@@ -16,16 +18,14 @@ import { formatProfile, profile } from "../gpu/profile.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { forwardFlops } from "../model/decoder.ts";
 import { parameterCount } from "../model/parameters.ts";
-import type { Checkpoint } from "../run/checkpoint.ts";
-import { freeRunName, type RunInfo, runsRoot, RunWriter } from "../run/run_folder.ts";
-import { CharacterTokenizer } from "../tokenizer/characters.ts";
-import { loadTokenizer, readTokenizer, tokenizerConfig, tokenizerText } from "../tokenizer/file.ts";
-import { gpt2Tokenizer } from "../tokenizer/gpt2.ts";
-import { END_OF_TEXT, RESERVED_TOKENS } from "../tokenizer/special.ts";
-import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { trainBpeFromCounts, WordCounts } from "../tokenizer/train.ts";
+import { exists } from "../run/atomic.ts";
+import { checkRunName, freeRunName, type RunInfo, runsRoot, RunWriter } from "../run/run_folder.ts";
+import { addSample } from "../run/samples.ts";
+import { loadTokenizer } from "../tokenizer/file.ts";
 import { pretrain, Pretraining } from "../train/pretrain.ts";
 import {
+  checkPretrainConfig,
+  fixedDifferences,
   presetValues,
   type PretrainConfig,
   pretrainSchema,
@@ -33,96 +33,100 @@ import {
 } from "../train/pretrain_config.ts";
 import { UsageError } from "./errors.ts";
 import { Progress } from "./progress.ts";
+import { makeTokenizer, prepare, sourcesOf, tokenizerFiles, withFullPaths } from "./train_data.ts";
 
 /** Options of `brachio train pretrain`, as the command line gives them. */
 export interface PretrainCommand {
+  /** Files, folders and patterns. */
   data?: string[];
+  /** A published size or a recipe. */
   preset?: string;
+  /** A JSONC file of settings. */
   config?: string;
+  /** Settings over the file and the preset, as `a.b=c`. */
   set?: string[];
+  /** Updates. */
   steps?: number;
+  /** Evaluates over the whole validation split each time. */
+  evalWhole?: boolean;
+  /** Name of the new run. */
   name?: string;
+  /** Folder of all runs. */
   runs?: string;
+  /** Run to go on with. */
   resume?: string;
+  /** Shows where the time goes instead of training. */
   profile?: boolean;
+  /** False: without the subgroups feature. */
   subgroups: boolean;
+  /** False: without the shader-f16 feature. */
   f16: boolean;
 }
 
-/** Text to train on where none is given: this program's own source. */
-const BUILT_IN = ["../../src", "../../shaders", "../../README.md"].map((path) =>
-  fileURLToPath(new URL(path, import.meta.url))
-);
+/** A second Ctrl-C counts after so long: some terminals and launchers deliver one twice. */
+const SECOND_SIGNAL_MS = 300;
 
 /** Trains to the end, or until Ctrl-C, and returns the exit status. */
 export async function trainPretrain(options: PretrainCommand): Promise<number> {
+  using cleanup = new DisposableStack();
   const root = runsRoot(options.runs);
-  if (options.resume !== undefined) {
-    for (const flag of ["data", "preset", "config", "name"] as const) {
-      if (options[flag] === undefined) continue;
-      throw new UsageError(`--${flag} cannot go with --resume: the run has its own`);
-    }
-  }
-  const resumed = options.resume === undefined
-    ? undefined
-    : await RunWriter.open(root, options.resume);
-  const checkpoint = await resumed?.checkpoint("last");
-  const config = await resolveConfig(options, resumed?.info.config);
+  const past = await openPast(root, options);
+  if (past) cleanup.defer(() => past.close());
+  const config = await resolveConfig(options, past);
+  const name = past?.name ??
+    await orCannot(`make a run in ${root}`, "want a folder", () => newName(root, options));
+  const isSaved = past !== undefined && (await past.steps()).length > 0;
+  const checkpoint = isSaved ? await past.checkpoint("last") : undefined;
+  await findSources(sourcesOf(config));
+
+  const device = await Device.open({ subgroups: options.subgroups, f16: options.f16 });
+  cleanup.defer(() => device.close());
   const tokenizer = checkpoint
     ? loadTokenizer(await checkpoint.text("tokenizer.json"))
     : await makeTokenizer(config);
-  const data = await prepare(config, tokenizer, `${root}/data`);
-  const model = usage(() => resolveModel(config, tokenizer.vocabSize));
-
-  const device = await Device.open({ subgroups: options.subgroups, f16: options.f16 });
+  const data = await prepare(config, tokenizer, join(root, ".data"));
+  cleanup.defer(() => data.close());
+  const model = resolveModel(config, tokenizer.vocabSize);
   const info = runInfo(device, config, data);
-  const run = resumed ?? await RunWriter.create(root, await newName(root, options), info);
-  const stopListening: (() => void)[] = [];
-  try {
-    if (checkpoint) await resume(run, checkpoint, info);
-    const state = await Pretraining.open({
-      device,
-      config,
-      model,
-      data,
-      run,
-      tokenizerFiles: tokenizerFiles(tokenizer, model),
-      checkpoint,
-    });
-    describe(run, model, data, device);
-    if (options.profile) return await printProfile(device, state);
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-      const stop = () => {
-        if (state.stopping) Deno.exit(130); // asked twice
-        state.stopping = true;
-      };
-      Deno.addSignalListener(signal, stop);
-      stopListening.push(() => Deno.removeSignalListener(signal, stop));
-    }
-    await drive(state, run, device);
-    state.destroy();
-    return 0;
-  } finally {
-    for (const stop of stopListening) stop();
-    run.close();
-    data.close();
-    device.close();
+  if (past) checkSame(past, info);
+  checkMemory(device, model);
+  const files = tokenizerFiles(tokenizer, model);
+  const state = await usage(() =>
+    Pretraining.open({ device, config, model, data, tokenizer, tokenizerFiles: files, checkpoint })
+  );
+  cleanup.defer(() => state.destroy());
+  describe(options.profile ? "profile" : join(root, name), state, device);
+  if (options.profile) return await printProfile(device, state);
+
+  cleanup.defer(stopOnSignals(state));
+  const run = past ?? await RunWriter.create(root, name, info);
+  if (past) {
+    // A crash between these leaves the run as it was, or the new settings with the old metrics.
+    const then = { ...past.info, config: info.config };
+    await past.writeText("run.json", JSON.stringify(then, null, 2) + "\n");
+    if (checkpoint) {
+      await past.rewindTo(checkpoint);
+      await past.setCurrent(checkpoint.step); // a crash can come between a save and these
+      await past.prune({ last: config.keep, best: true });
+    } else await past.rewindToStart();
+  } else {
+    cleanup.defer(() => run.close());
   }
+  return await drive(state, run, device);
 }
 
-/** Runs the stage, writing metrics and the progress line. */
-async function drive(state: Pretraining, run: RunWriter, device: Device): Promise<void> {
+/** Runs the stage, writing metrics, reports and the progress line. */
+async function drive(state: Pretraining, run: RunWriter, device: Device): Promise<number> {
   const { config, model } = state.options;
   const T = config.sequenceLength ?? model.contextLength;
-  const { fmaGFLOPs } = await measureCeilings(device, { sampleMs: 30 });
+  const { fmaGFLOPs } = await measureCeilings(device, { sampleMs: 30, copyBytes: 1 << 20 });
   const progress = new Progress({
-    firstStep: state.step,
     totalSteps: config.steps,
     // A backward costs twice its forward.
     flopsPerToken: 3 * forwardFlops(model, 1, T) / T,
     ceilingFlops: fmaGFLOPs * 1e9,
   });
-  for await (const event of pretrain(state)) {
+  for await (const event of pretrain(state, run)) {
     if (event.kind === "step") {
       const tokensPerSecond = progress.step(event);
       run.log({
@@ -132,7 +136,9 @@ async function drive(state: Pretraining, run: RunWriter, device: Device): Promis
         grad_norm: event.gradNorm,
         tokens_per_second: Math.round(tokensPerSecond),
       });
-    } else if (event.kind === "evaluation") {
+      continue;
+    }
+    if (event.kind === "evaluation") {
       progress.line(
         `step ${event.step}: validation loss ${event.loss.toFixed(4)}, perplexity ` +
           `${event.perplexity.toFixed(2)}, ${event.bitsPerByte.toFixed(3)} bits a byte ` +
@@ -144,87 +150,113 @@ async function drive(state: Pretraining, run: RunWriter, device: Device): Promis
         "val/perplexity": event.perplexity,
         "val/bits_per_byte": event.bitsPerByte,
       });
+    } else if (event.kind === "sample") {
+      await addSample(run, event.step, event.text);
+      progress.line(`step ${event.step}: writes ${firstLine(event.text)}`);
+      continue;
     } else {
-      progress.line(`step ${event.step}: saved ${run.path}/checkpoints/${event.step}`);
+      progress.line(`step ${event.step}: saved ${join(run.path, "checkpoints", `${event.step}`)}`);
     }
+    if (event.step > 0) await report(run, progress);
   }
-  if (state.stopping && state.step < config.steps) {
-    progress.line(
-      `stopped after step ${state.step}; go on with: ./brachio train pretrain --resume ${run.name}`,
-    );
+  if (state.step >= config.steps) {
+    await report(run, progress); // also where a crash came between the last checkpoint and its report
+    progress.line(`finished ${state.step} steps: ${join(run.path, "report.html")}`);
+    return 0;
   }
+  progress.line(
+    `stopped after step ${state.step}; go on with: ./brachio train pretrain --resume ${run.name}` +
+      (run.root === runsRoot() ? "" : ` --runs ${run.root}`),
+  );
+  return 130;
+}
+
+/** The beginning of a text, quoted. */
+function firstLine(text: string): string {
+  const line = text.trimStart().split("\n", 1)[0]!;
+  const characters = [...line];
+  return JSON.stringify(characters.length > 60 ? `${characters.slice(0, 59).join("")}…` : line);
+}
+
+/** Draws the run as it is now; training goes on without it where that fails. */
+async function report(run: RunWriter, progress: Progress): Promise<void> {
+  try {
+    const { writeReport } = await import("../run/report.ts");
+    await writeReport(run);
+  } catch (error) {
+    progress.line(`no report: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+/** Ctrl-C asks the stage to save and end; twice ends at once. @returns what stops listening */
+function stopOnSignals(state: Pretraining): () => void {
+  let askedMs: number | undefined;
+  const stop = () => {
+    const nowMs = performance.now();
+    if (askedMs === undefined) {
+      askedMs = nowMs;
+      state.stopping = true;
+      const erase = Deno.stderr.isTerminal() ? "\r\x1b[2K" : "";
+      console.error(`${erase}brachio: saving after this step; again to end without`);
+    } else if (nowMs - askedMs > SECOND_SIGNAL_MS) Deno.exit(130);
+  };
+  const signals = ["SIGINT", "SIGTERM"] as const;
+  for (const signal of signals) Deno.addSignalListener(signal, stop);
+  return () => {
+    for (const signal of signals) Deno.removeSignalListener(signal, stop);
+  };
+}
+
+/** The run to go on with, if any, held against other writers. */
+async function openPast(root: string, options: PretrainCommand): Promise<RunWriter | undefined> {
+  if (options.resume === undefined) return undefined;
+  for (const flag of ["data", "preset", "config", "name"] as const) {
+    if (options[flag] === undefined) continue;
+    throw new UsageError(`--${flag} cannot go with --resume: the run has its own`);
+  }
+  const run = await RunWriter.open(root, options.resume);
+  if (run.info.stage === "pretrain") return run;
+  run.close();
+  throw new CannotError(
+    `go on with run "${run.name}"`,
+    "want a run of pre-training",
+    `its stage is ${run.info.stage}`,
+  );
 }
 
 async function resolveConfig(
   options: PretrainCommand,
-  recorded: Record<string, unknown> | undefined,
+  past: RunWriter | undefined,
 ): Promise<PretrainConfig> {
   const { preset } = options;
-  const base = recorded ?? (preset === undefined ? {} : usage(() => presetValues(preset)));
-  const flags = options.set ?? [];
+  const flags = [...options.set ?? []];
+  if (options.steps !== undefined) flags.push(`steps=${options.steps}`);
+  if (options.evalWhole) flags.push("evalBatches=0");
   const config = await loadConfig(pretrainSchema, {
-    base,
+    base: past?.info.config ??
+      (preset === undefined ? {} : await usage(() => presetValues(preset))),
     file: options.config,
-    set: options.steps === undefined ? flags : [...flags, `steps=${options.steps}`],
+    set: flags,
   });
-  return options.data ? { ...config, data: options.data } : config;
+  await usage(() => checkPretrainConfig(config));
+  if (!past) return options.data ? { ...config, data: options.data } : config;
+  const changed = fixedDifferences(pretrainSchema.parse(past.info.config), config);
+  if (changed.length === 0) return config;
+  throw new CannotError(
+    `go on with run "${past.name}"`,
+    "want the model, the data and their order that it began with",
+    `another ${changed.join(", ")}`,
+  );
 }
 
 /** What a value that the user gave makes impossible is the user's to mend. */
-function usage<T>(resolve: () => T): T {
+async function usage<T>(work: () => T | Promise<T>): Promise<T> {
   try {
-    return resolve();
+    return await work();
   } catch (error) {
     if (error instanceof RangeError) throw new UsageError(error.message);
     throw error;
   }
-}
-
-function sourcesOf(config: PretrainConfig): string[] {
-  return config.data.length > 0 ? config.data : BUILT_IN;
-}
-
-/** The tokenizer of a fresh run: named, of a file, or learnt from the data. */
-async function makeTokenizer(config: PretrainConfig): Promise<Tokenizer> {
-  const { tokenizer, field, vocabSize } = config;
-  if (tokenizer === "gpt2") return await gpt2Tokenizer();
-  if (tokenizer !== "char" && tokenizer !== "bpe") return await readTokenizer(tokenizer);
-  const pieces = readPieces(await findSources(sourcesOf(config)), { field });
-  if (tokenizer === "char") {
-    const texts: string[] = [];
-    for await (const { text } of pieces) texts.push(text);
-    return CharacterTokenizer.fromText(texts);
-  }
-  const counts = new WordCounts(RESERVED_TOKENS);
-  for await (const { text } of pieces) counts.add(text);
-  return trainBpeFromCounts(counts, { vocabSize });
-}
-
-function prepare(
-  config: PretrainConfig,
-  tokenizer: Tokenizer,
-  cacheFolder: string,
-): Promise<PreparedData> {
-  return prepareData({
-    inputs: sourcesOf(config),
-    cacheFolder,
-    encoder: {
-      // Text from files is text: the names of special tokens in it are not special.
-      encode: (text) => tokenizer.encode(text, { allowSpecial: false }),
-      vocabSize: tokenizer.vocabSize,
-      sha256: createHash("sha256").update(tokenizerText(tokenizer)).digest("hex"),
-    },
-    separator: tokenizer.specialTokens.get(END_OF_TEXT),
-    split: { by: "end", fraction: config.validation },
-    field: config.field,
-  });
-}
-
-function tokenizerFiles(tokenizer: Tokenizer, model: ModelConfig): Record<string, unknown> {
-  return {
-    "tokenizer.json": tokenizer.toJSON(),
-    "tokenizer_config.json": tokenizerConfig(tokenizer, { modelMaxLength: model.contextLength }),
-  };
 }
 
 function runInfo(device: Device, config: PretrainConfig, data: PreparedData): RunInfo {
@@ -239,20 +271,16 @@ function runInfo(device: Device, config: PretrainConfig, data: PreparedData): Ru
       sha256: data.info.sha256,
       tokens: data.train.count + data.val.count,
     }],
-    config: JSON.parse(JSON.stringify(config)),
+    config: JSON.parse(JSON.stringify(withFullPaths(config))),
     variants: { matmul: "sequential", lanes: `${device.lanes}` },
     versions: { deno: Deno.version.deno, v8: Deno.version.v8 },
     adapter: { description, vendor, architecture },
   };
 }
 
-/** Goes back to the checkpoint, and refuses where it could not go on bit for bit. */
-async function resume(run: RunWriter, checkpoint: Checkpoint, now: RunInfo): Promise<void> {
-  const then = run.info;
-  const act = `go on with run "${run.name}"`;
-  if (then.stage !== "pretrain") {
-    throw new CannotError(act, "want a run of pre-training", `its stage is ${then.stage}`);
-  }
+/** Refuses where the run could not go on bit for bit. */
+function checkSame({ name, info: then }: RunWriter, now: RunInfo): void {
+  const act = `go on with run "${name}"`;
   if (then.data[0]?.sha256 !== now.data[0]!.sha256) {
     throw new CannotError(act, "want the data it began with", "the files have changed");
   }
@@ -263,17 +291,41 @@ async function resume(run: RunWriter, checkpoint: Checkpoint, now: RunInfo): Pro
       `this device has ${JSON.stringify(now.variants)}`,
     );
   }
-  await run.rewindTo(checkpoint);
+}
+
+/** An adapter of software takes what it needs from the machine, which may then end the process. */
+function checkMemory({ info }: Device, model: ModelConfig): void {
+  const isSoftware = /llvmpipe|swiftshader|basic render/i.test(info.description);
+  const permission = { name: "sys", kind: "systemMemoryInfo" } as const;
+  if (!isSoftware || Deno.permissions.querySync(permission).state !== "granted") return;
+  const count = parameterCount(model);
+  const needBytes = 4 * 4 * count;
+  const { available, free } = Deno.systemMemoryInfo();
+  const haveBytes = Math.max(available, free);
+  if (needBytes <= haveBytes) return;
+  const show = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
+  throw new CannotError(
+    `train a model of ${count.toLocaleString("en")} parameters`,
+    `want ${show(needBytes)} of memory for weights, gradients and both moments`,
+    `${show(haveBytes)} are free`,
+  );
 }
 
 async function newName(root: string, { name, preset }: PretrainCommand): Promise<string> {
-  return name ?? await freeRunName(root, preset ?? "pretrain");
+  if (name === undefined) return await freeRunName(root, preset ?? "pretrain");
+  const act = `make run "${name}"`;
+  checkRunName(name, act);
+  if (!await exists(join(root, name, "run.json"))) return name;
+  const state = `${join(root, name)} exists; --resume ${name} goes on with it`;
+  throw new CannotError(act, "want a name that is free", state);
 }
 
-function describe(run: RunWriter, model: ModelConfig, data: PreparedData, device: Device): void {
+function describe(path: string, state: Pretraining, device: Device): void {
+  const { model, data } = state.options;
   const { layers, channels, heads, contextLength } = model;
   console.log(
-    `${run.path}: ${parameterCount(model).toLocaleString("en")} parameters (${layers} layers, ` +
+    `${path}: ${state.step > 0 ? `goes on after step ${state.step}, ` : ""}` +
+      `${parameterCount(model).toLocaleString("en")} parameters (${layers} layers, ` +
       `${channels} wide, ${heads} heads, context ${contextLength}, ${model.vocabSize} tokens), ` +
       `${data.train.count.toLocaleString("en")} tokens to train on, on ${device.info.description}`,
   );
@@ -288,6 +340,5 @@ async function printProfile(device: Device, state: Pretraining): Promise<number>
     if (!plan.items.some(({ kind }) => kind === "dispatch")) continue;
     console.log(`\n${plan.label}\n${formatProfile(await profile(plan, { ceilings }))}`);
   }
-  state.destroy();
   return 0;
 }

@@ -7,6 +7,7 @@
 import type { Plan } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { attention } from "../ops/attention.ts";
+import { attentionCached, type CachedRows, type CacheLayer } from "../ops/attention_cached.ts";
 import { addDropout, dropout, type DropoutState } from "../ops/dropout.ts";
 import { embedding } from "../ops/embedding.ts";
 import { layernorm } from "../ops/layernorm.ts";
@@ -29,6 +30,14 @@ export interface DecoderInputs {
   /** (B) live tokens of each row, u32; absent when all T are. */
   lengths?: Tensor;
   dropout?: DecoderDropout;
+  /** Keys and values of earlier tokens, for inference: ids are then (N, 1), rows as it says. */
+  cache?: DecoderCache;
+}
+
+/** A cache for every block, and where the rows of a replay are in it. */
+export interface DecoderCache {
+  readonly layers: readonly CacheLayer[];
+  readonly rows: CachedRows;
 }
 
 /** Dropout of a training plan: one rate for embeddings, attention and residual paths, as published. */
@@ -61,7 +70,10 @@ export function decoder(plan: Plan, weights: Weights, inputs: DecoderInputs): Te
     plan,
     inputs.ids,
     { wte: weights.sharded(wte), wpe: weights.parameter(wpe) },
-    inputs.buckets ? { buckets: inputs.buckets } : {},
+    {
+      ...(inputs.buckets ? { buckets: inputs.buckets } : {}),
+      ...(inputs.cache ? { positions: inputs.cache.rows.positions } : {}),
+    },
   );
   if (inputs.dropout) x = dropout(plan, x, { ...inputs.dropout, site: 0 });
   for (let layer = 0; layer < config.layers; layer++) x = block(plan, weights, inputs, layer, x);
@@ -105,12 +117,15 @@ function attentionLayer(
   const { config } = weights;
   const { layer, site, names } = place;
   const qkv = linear(plan, inp, weights.layer(names.attention));
-  const mixed = attention(plan, qkv, {
-    heads: config.heads,
-    band: bandOf(config, layer),
-    ...(inputs.lengths ? { lengths: inputs.lengths } : {}),
-    ...(inputs.dropout ? { dropout: dropoutAt(inputs, site)! } : {}),
-  });
+  const shape = { heads: config.heads, band: bandOf(config, layer) };
+  const { cache } = inputs;
+  const mixed = cache
+    ? attentionCached(plan, qkv, cache.layers[layer]!, { ...cache.rows, ...shape })
+    : attention(plan, qkv, {
+      ...shape,
+      ...(inputs.lengths ? { lengths: inputs.lengths } : {}),
+      ...(inputs.dropout ? { dropout: dropoutAt(inputs, site)! } : {}),
+    });
   return project(plan, weights, names.attentionOut, mixed, residual, dropoutAt(inputs, site + 1));
 }
 

@@ -2,8 +2,8 @@
  * Causal self-attention over packed queries, keys and values, dense or locally banded, with its
  * gradient.
  *
- * out[t] = Σ_j dropout(softmax_j(q[t] · k[j] / √HS)) v[j] over the keys that query t sees. Scores are
- * never stored whole ("flash", Dao et al. 2022, https://arxiv.org/abs/2205.14135) or kept for the
+ * out[t] = Σ_j dropout(softmax_j(q[t] · k[j] / √HS)) v[j] over the keys that query t sees. Scores
+ * are never stored ("flash", Dao et al. 2022, https://arxiv.org/abs/2205.14135) or kept for the
  * backward ("materialised"); the result is the same to the bit.
  *
  * @module
@@ -198,7 +198,7 @@ const TILES: Record<Pass, (HS4: number) => { R: number; K?: number; Q?: number }
 };
 
 /**
- * Names the order in which a row is summed: rows of one name have equal bits, whatever T, B and kind.
+ * Names the order in which a row is summed: one name, equal bits, whatever T, B and kind.
  *
  * @param HS Head size.
  */

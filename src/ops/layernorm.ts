@@ -44,7 +44,7 @@ export interface LayernormOptions {
 
 /**
  * Record out = (inp - mean) / sqrt(var + eps) * weight + bias over each row, and its backward. The
- * gradients of weight and bias are summed in an order that depends on the shape alone.
+ * gradients of weight and bias are summed in an order that the shape and the device's lanes fix.
  *
  * Source: J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer Normalization", 2016, equation 4.
  *

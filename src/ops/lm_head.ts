@@ -23,6 +23,11 @@ export interface LmHeadLossOptions extends LossInputs {
 }
 
 const MOST_CHUNK_ROWS = 256;
+/**
+ * Rows of the embedding that one product of dx contracts over: this much stays in a processor's
+ * cache, where all 50,257 at once run at half the speed.
+ */
+const BLOCK_ROWS = 2048;
 /** A row of logits is padded to this, so that every row starts at a whole vec4. */
 const COLUMN_ALIGNMENT = 64;
 
@@ -70,18 +75,19 @@ export function lmHeadLoss(
     }
     crossEntropy(plan, logits, { targets, mask, state, losses, V, start, gradient });
     if (!gradient) continue;
-    windows.forEach(({ value, grad, rowStart, rows }, index) => {
-      const dlogits = { a: logits, lda: ld, aColumn: rowStart };
-      if (dx) {
-        const accumulate = dx.add || index > 0;
-        const out = chunk(dx.tensor);
-        matmulNn(plan, { ...dlogits, b: value, out, M, N: C, K: rows, accumulate });
-      }
+    let add = dx?.add ?? false;
+    for (const { value, grad, rowStart, rows } of windows) {
       if (grad) {
-        const product = { ...dlogits, b: chunk(x), out: grad, M: rows, N: C, K: M };
-        matmulTn(plan, { ...product, accumulate: true });
+        const product = { a: logits, lda: ld, aColumn: rowStart, b: chunk(x), out: grad };
+        matmulTn(plan, { ...product, M: rows, N: C, K: M, accumulate: true });
       }
-    });
+      for (let row = 0; dx && row < rows; row += BLOCK_ROWS, add = true) {
+        const K = Math.min(BLOCK_ROWS, rows - row);
+        const b = value.view(value.label, [K, C], row * C);
+        const product = { a: logits, lda: ld, aColumn: rowStart + row, b, out: chunk(dx.tensor) };
+        matmulNn(plan, { ...product, M, N: C, K, accumulate: add });
+      }
+    }
   }
   return { losses };
 }

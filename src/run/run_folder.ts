@@ -214,7 +214,7 @@ export class RunWriter extends Run {
   /** Makes a new run. @throws {CannotError} when there is one of that name, or it is no name */
   static async create(root: string, name: string, info: RunInfo): Promise<RunWriter> {
     const act = `make run "${name}"`;
-    checkName(name, act);
+    checkRunName(name, act);
     const parsed = runInfoSchema.parse(info);
     const path = join(root, name);
     const folder = `want a folder ${path}`;
@@ -295,7 +295,7 @@ export class RunWriter extends Run {
       metricsBytes: this.#metrics.sizeBytes,
     }, files);
     if (current) await this.setCurrent(step);
-    await this.#prune(keep);
+    await this.prune(keep);
   }
 
   /** Says which checkpoint to serve. */
@@ -316,7 +316,8 @@ export class RunWriter extends Run {
     this.#lock.release();
   }
 
-  async #prune({ last = 2, best = true }: Keep): Promise<void> {
+  /** Removes the checkpoints that need not stay. */
+  async prune({ last = 2, best = true }: Keep): Promise<void> {
     const steps = await this.steps();
     const kept = new Set(steps.slice(-Math.max(1, last)));
     kept.add(await this.currentStep() ?? -1);
@@ -360,18 +361,16 @@ export async function freeRunName(root: string, stem: string): Promise<string> {
   }
 }
 
-function checkName(name: string, act: string): void {
+/** Checks a name. @throws {CannotError} When a run cannot have it. */
+export function checkRunName(name: string, act: string): void {
   if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(name)) return;
-  throw new CannotError(
-    act,
-    "want a name of letters, digits, dots, dashes and underscores",
-    `got ${JSON.stringify(name)}`,
-  );
+  const want = "want a name of letters, digits, dots, dashes and underscores";
+  throw new CannotError(act, want, `got ${JSON.stringify(name)}`);
 }
 
 async function readInfo(root: string, name: string): Promise<RunInfo> {
   const act = `open run "${name}"`;
-  checkName(name, act);
+  checkRunName(name, act);
   const path = join(root, name, "run.json");
   let text: string;
   try {

@@ -16,6 +16,8 @@ import type { TrainStep } from "./step.ts";
 const MODEL = "model.safetensors";
 const MOMENTS = "trainer/moments.safetensors";
 const STATE = "trainer/state.json";
+/** A read waits 10 ms or more for the GPU, whatever its size; so many bytes of them overlap. */
+const READ_AHEAD_BYTES = 32 * 2 ** 20;
 
 const stateSchema = z.object({ step: z.int().min(0), cursor: z.unknown() });
 
@@ -27,7 +29,7 @@ export interface TrainerState {
   readonly cursor: unknown;
 }
 
-/** The files of a checkpoint; tensors are read from the GPU one by one as they are written. */
+/** The files of a checkpoint; tensors are read from the GPU a few at a time as they are written. */
 export function trainerFiles(
   device: Device,
   stepper: TrainStep,
@@ -36,27 +38,57 @@ export function trainerFiles(
 ): CheckpointFile[] {
   const { weights, m, v } = stepper;
   return [
-    { path: MODEL, tensors: sources(device, weights, weights.values), metadata: { format: "pt" } },
+    {
+      path: MODEL,
+      tensors: sources(device, weights, { "": weights.values }),
+      metadata: { format: "pt" },
+    },
     { path: "config.json", json: configToJson(weights.config) },
     ...Object.entries(tokenizerFiles).map(([path, json]) => ({ path, json })),
-    {
-      path: MOMENTS,
-      tensors: [
-        ...sources(device, weights, m, "m."),
-        ...sources(device, weights, v, "v."),
-      ],
-    },
+    { path: MOMENTS, tensors: sources(device, weights, { "m.": m, "v.": v }) },
     { path: STATE, json: state },
   ];
 }
 
-function sources(device: Device, weights: Weights, arena: Arena, prefix = ""): TensorSource[] {
-  return weights.table.map(({ name, shape }) => ({
+/** Tensors of some arenas under their prefixes, in the order of their names. */
+function sources(
+  device: Device,
+  weights: Weights,
+  arenas: Readonly<Record<string, Arena>>,
+): TensorSource[] {
+  const tensors = Object.entries(arenas).flatMap(([prefix, arena]) =>
+    weights.table.map(({ name, shape }) => ({ name, prefix, arena, shape }))
+  ).sort((a, b) => a.prefix + a.name < b.prefix + b.name ? -1 : 1);
+  const reads: Promise<Float32Array>[] = [];
+  let heldBytes = 0;
+  const readNext = () => {
+    const { name, arena, shape } = tensors[reads.length]!;
+    heldBytes += 4 * shape.reduce((product, dim) => product * dim, 1);
+    const read = weights.read(device, name, arena);
+    read.catch(() => {}); // said when its turn comes
+    reads.push(read);
+  };
+  return tensors.map(({ name, prefix, shape }, index) => ({
     name: `${prefix}${name}`,
     dtype: "f32" as const,
     shape,
-    bytes: () => weights.read(device, name, arena),
+    bytes: async () => {
+      while (reads.length <= index) readNext();
+      while (reads.length < tensors.length && heldBytes < READ_AHEAD_BYTES) readNext();
+      const data = await reads[index]!;
+      heldBytes -= data.byteLength;
+      checkFinite(data, `${prefix}${name}`);
+      return data;
+    },
   }));
+}
+
+/** A checkpoint that nothing can go on from must not take the place of one that is good. */
+function checkFinite(data: Float32Array, name: string): void {
+  let zero = 0;
+  for (let i = 0; i < data.length; i++) zero += 0 * data[i]!; // NaN once one is not finite
+  if (zero === 0) return;
+  throw new CannotError("save a checkpoint", "want finite numbers", `"${name}" has others`);
 }
 
 /**
@@ -70,16 +102,15 @@ export async function loadTrainerState(
   stepper: TrainStep,
 ): Promise<TrainerState> {
   const { weights, m, v } = stepper;
-  const have = JSON.stringify(configFromJson(await checkpoint.json("config.json")));
-  const want = JSON.stringify(weights.config);
-  if (have !== want) {
-    throw new CannotError(
-      `go on from ${checkpoint.path}`,
-      `want the model ${want}`,
-      `it is ${have}`,
-    );
+  const have = configFromJson(await checkpoint.json("config.json"));
+  const names = Object.keys(have) as (keyof typeof have)[];
+  const other = names.filter((name) => have[name] !== weights.config[name]);
+  if (other.length > 0) {
+    const show = (config: typeof have) => other.map((name) => `${name} ${config[name]}`).join(", ");
+    const want = `want a model of ${show(weights.config)}`;
+    throw new CannotError(`go on from ${checkpoint.path}`, want, `its ${show(have)}`);
   }
-  await loadWeights(device, checkpoint, weights);
+  loadWeights(device, checkpoint, weights);
   const moments = checkpoint.tensors(MOMENTS);
   try {
     for (const { name } of weights.table) {
@@ -93,11 +124,7 @@ export async function loadTrainerState(
 }
 
 /** Loads the weights of a checkpoint into a model of the same table. */
-export async function loadWeights(
-  device: Device,
-  checkpoint: Checkpoint,
-  weights: Weights,
-): Promise<void> {
+export function loadWeights(device: Device, checkpoint: Checkpoint, weights: Weights): void {
   const file = checkpoint.tensors(MODEL);
   try {
     for (const { name } of weights.table) weights.write(device, name, file.floats(name));

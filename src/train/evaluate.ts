@@ -16,9 +16,13 @@ import { sum } from "../ops/reduce.ts";
 
 /** A batch of which every position has a weight. */
 export interface EvaluationBatch {
+  /** (B, T) */
   readonly inputs: Uint32Array;
+  /** (B, T) */
   readonly targets: Uint32Array;
+  /** (B, T): 1 where the target counts, else 0. */
   readonly mask: Float32Array;
+  /** Positions that count. */
   readonly unmaskedCount: number;
 }
 
@@ -26,6 +30,7 @@ export interface EvaluationBatch {
 export interface Evaluation {
   /** In nats a token. */
   readonly loss: number;
+  /** Unmasked tokens of all batches. */
   readonly tokens: number;
 }
 

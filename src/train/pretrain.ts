@@ -15,10 +15,13 @@ import {
   wholeSplit,
 } from "../data/batches.ts";
 import type { PreparedData } from "../data/prepare.ts";
+import { TokenGenerator } from "../infer/generator.ts";
+import { sampleText, startIds } from "../infer/text.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { Weights } from "../model/parameters.ts";
 import type { Checkpoint } from "../run/checkpoint.ts";
 import type { RunWriter } from "../run/run_folder.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { loadTrainerState, trainerFiles } from "./checkpoint.ts";
 import { type EvaluationBatch, Evaluator } from "./evaluate.ts";
 import type { PretrainConfig } from "./pretrain_config.ts";
@@ -28,39 +31,62 @@ import { type Batch, type StepResult, TrainStep } from "./step.ts";
 /** What a stage reports while it goes on. */
 export type StepEvent =
   | ({ readonly kind: "step" } & StepResult)
+  | EvaluationEvent
   | {
-    readonly kind: "evaluation";
+    readonly kind: "sample";
     readonly step: number;
-    /** Mean over the evaluated tokens of the validation split, in nats a token. */
-    readonly loss: number;
-    readonly perplexity: number;
-    /** Nats a token over the split's bytes a token, in bits. */
-    readonly bitsPerByte: number;
-    readonly tokens: number;
-    readonly wholeSplit: boolean;
+    /** Written on from the start of a line. */
+    readonly text: string;
   }
   | { readonly kind: "saved"; readonly step: number };
 
+/** What an evaluation found. */
+export interface EvaluationEvent {
+  /** Tells events apart. */
+  readonly kind: "evaluation";
+  /** Updates done. */
+  readonly step: number;
+  /** Mean over the evaluated tokens of the validation split, in nats a token. */
+  readonly loss: number;
+  /** e to the loss. */
+  readonly perplexity: number;
+  /** Nats a token over the split's bytes a token, in bits. */
+  readonly bitsPerByte: number;
+  /** Evaluated ones. */
+  readonly tokens: number;
+  /** Whether that was all of the split. */
+  readonly wholeSplit: boolean;
+}
+
 /** What the stage is given. */
 export interface PretrainOptions {
+  /** Where it runs; whoever opened it closes it. */
   readonly device: Device;
+  /** Of the stage. */
   readonly config: PretrainConfig;
+  /** The decoder. */
   readonly model: ModelConfig;
+  /** Long enough for the configuration. */
   readonly data: PreparedData;
-  readonly run: RunWriter;
   /** JSON of tokenizer files that every checkpoint carries. */
   readonly tokenizerFiles: Readonly<Record<string, unknown>>;
-  /** Goes on from here; the run's metrics are cut back to it. */
+  /** Of the texts that are written at evaluations; without it there are none. */
+  readonly tokenizer?: Tokenizer | undefined;
+  /** Goes on from here; whoever opened it takes the run back to it. */
   readonly checkpoint?: Checkpoint | undefined;
 }
 
 /** Everything that a step changes: weights, moments, the reader's place and the step itself. */
 export class Pretraining {
+  /** As they were given. */
   readonly options: PretrainOptions;
+  /** What is trained. */
   readonly weights: Weights;
+  /** Gradients, moments and plans of a step. */
   readonly stepper: TrainStep;
   readonly #pool: ActivationPool;
   readonly #evaluator: Evaluator;
+  #generator: TokenGenerator | undefined;
   readonly #reader: BatchReader;
   readonly #B: number;
   readonly #T: number;
@@ -137,7 +163,7 @@ export class Pretraining {
   }
 
   /** Mean loss over the first batches of the validation split, or over all of it. */
-  async evaluate(batchCount: number): Promise<StepEvent> {
+  async evaluate(batchCount: number): Promise<EvaluationEvent> {
     const { data } = this.options;
     const all = batchCount === 0;
     const batches = wholeSplit(data.val, { B: this.#B, T: this.#T });
@@ -154,9 +180,22 @@ export class Pretraining {
     };
   }
 
+  /** Writes a text with the weights as they are; undefined where none is asked for. */
+  async sample(): Promise<StepEvent | undefined> {
+    const { device, config, model, tokenizer } = this.options;
+    if (!tokenizer || config.sampleTokens === 0 || model.contextLength < 2) return undefined;
+    this.#generator ??= new TokenGenerator(device, this.weights, { pool: this.#pool });
+    const text = await sampleText(this.#generator, tokenizer, startIds(tokenizer), {
+      maxTokens: config.sampleTokens,
+      temperature: 0.8,
+      seed: config.seed,
+    });
+    return { kind: "sample", step: this.step, text };
+  }
+
   /** Saves all that a resume needs; the metrics so far belong to it. */
-  async save(score: number | undefined): Promise<StepEvent> {
-    const { device, run, config, tokenizerFiles } = this.options;
+  async save(run: RunWriter, score: number | undefined): Promise<StepEvent> {
+    const { device, config, tokenizerFiles } = this.options;
     await run.save({
       step: this.step,
       score,
@@ -173,6 +212,7 @@ export class Pretraining {
   destroy(): void {
     this.stepper.destroy();
     this.#evaluator.destroy();
+    this.#generator?.destroy();
     this.#pool.destroy();
     this.weights.destroy();
   }
@@ -182,48 +222,63 @@ export class Pretraining {
  * Trains to the end of the configuration, or until asked to stop; yields what happened, a few steps
  * late. The last checkpoint is always evaluated over the whole validation split.
  *
- * @throws {CannotError} When the loss or a gradient is no number: the last checkpoint stays.
+ * @throws {CannotError} When a loss or a gradient is no number: the last checkpoint stays.
  */
-export async function* pretrain(state: Pretraining): AsyncGenerator<StepEvent> {
-  const { config } = state.options;
+export async function* pretrain(state: Pretraining, run: RunWriter): AsyncGenerator<StepEvent> {
+  const { config, data } = state.options;
   const start = state.step;
   for (;;) {
-    const last = state.step >= config.steps || state.stopping;
-    const evaluates = last || state.step % config.evalEvery === 0;
-    const saves = last || (state.step > start && state.step % config.saveEvery === 0);
+    const finished = state.step >= config.steps;
+    const last = finished || state.stopping;
+    const advanced = state.step > start;
+    // What was due where a resumed run begins was done before its checkpoint was saved.
+    const evaluates = (advanced || start === 0) && data.val.count > 1 &&
+      (finished || state.step % config.evalEvery === 0);
+    const saves = advanced && (last || state.step % config.saveEvery === 0);
     if (evaluates || saves) {
-      yield* healthy(await state.stepper.drain());
+      yield* healthy(await state.stepper.drain(), run);
       let score: number | undefined;
-      if (evaluates && state.options.data.val.count > 1) {
-        // An interrupted run is saved at once; only a finished one takes the time for all of it.
-        const finished = state.step >= config.steps;
+      if (evaluates) {
         const event = await state.evaluate(finished ? 0 : config.evalBatches);
-        if (event.kind === "evaluation") score = event.loss;
+        if (!Number.isFinite(event.loss)) await stop(run, event.step, `loss ${event.loss}`);
+        score = event.loss;
         yield event;
+        const sample = advanced && await state.sample();
+        if (sample) yield sample;
       }
-      if (saves && state.step > start) yield await state.save(score);
+      if (saves) yield await state.save(run, score);
     }
     if (last) return;
+    const isFirst = state.step === start;
     await state.advance();
-    yield* healthy(state.stepper.take());
+    // The first one compiles every kernel: waiting for it keeps that out of the others' time.
+    yield* healthy(isFirst ? await state.stepper.drain() : state.stepper.take(), run);
     // Results arrive as events: let them in.
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
 }
 
-/** @throws {CannotError} On the first result that is no number. */
-function* healthy(results: StepResult[]): Generator<StepEvent> {
+/** The results as events. @throws {CannotError} On the first that is no number. */
+async function* healthy(results: StepResult[], run: RunWriter): AsyncGenerator<StepEvent> {
   for (const result of results) {
-    if (result.skipped || !Number.isFinite(result.loss) || !Number.isFinite(result.gradNorm)) {
-      throw new CannotError(
-        `go on after step ${result.step}`,
-        "want a finite loss and gradient",
-        `loss ${result.loss}, gradient norm ${result.gradNorm}; the last checkpoint is unharmed: ` +
-          "resume it with a smaller lr or a longer warm-up",
-      );
+    const { step, loss, gradNorm, skipped } = result;
+    if (skipped || !Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
+      await stop(run, step, `loss ${loss}, gradient norm ${gradNorm}`);
     }
     yield { kind: "step", ...result };
   }
+}
+
+async function stop(run: RunWriter, step: number, state: string): Promise<never> {
+  const kept = (await run.steps()).at(-1);
+  throw new CannotError(
+    `go on after step ${step}`,
+    "want a finite loss and gradient",
+    `${state}; ` +
+      (kept === undefined
+        ? "there is no checkpoint yet: start again with a smaller lr or a longer warm-up"
+        : `the checkpoint of step ${kept} is kept: resume the run with a smaller lr`),
+  );
 }
 
 function* first(

@@ -9,17 +9,84 @@ import { checkConfig, type ModelConfig, type PresetName, PRESETS } from "../mode
 const count = z.int().min(1);
 const share = z.number().min(0).lt(1);
 
-/** Schema of `brachio train pretrain`. */
-export const pretrainSchema = z.strictObject({
+/** A resolved configuration. */
+export interface PretrainConfig {
   /** Files, folders and patterns; empty for the built-in text. */
-  data: z.array(z.string()).default([]),
+  data: string[];
   /** Field of JSONL lines that holds their text. */
-  field: z.string().default("text"),
+  field: string;
   /** `char`, `gpt2`, `bpe` (trained on the data) or the path of a tokenizer.json. */
-  tokenizer: z.string().default("bpe"),
+  tokenizer: string;
   /** Tokens of a trained tokenizer. */
+  vocabSize: number;
+  /** Share of the data held out for validation; 0 does without evaluation. */
+  validation: number;
+  /** The decoder, but for its vocabulary, which is the tokenizer's. */
+  model: Mutable<Omit<ModelConfig, "vocabSize">>;
+  /** Updates. */
+  steps: number;
+  /** Rows of an update. */
+  batchRows: number;
+  /** Rows of a micro-batch; an update adds up batchRows / microRows of them. */
+  microRows?: number | undefined;
+  /** Tokens of a row; the whole context unless less. */
+  sequenceLength?: number | undefined;
+  /** Random windows as nanoGPT draws them, or every window once an epoch. */
+  order: "random" | "epochs";
+  /** Learning rate at its peak. */
+  lr: number;
+  /** Learning rate at the end. */
+  minLr: number;
+  /** Updates until the peak. */
+  warmupSteps: number;
+  /** From the peak to the end. */
+  schedule: "cosine" | "linear" | "constant";
+  /** Rows of the first update and steps until batchRows; 0 steps is no ramp. */
+  ramp: { startRows: number; steps: number };
+  /** Of AdamW's first moment. */
+  beta1: number;
+  /** Of AdamW's second moment. */
+  beta2: number;
+  /** Of AdamW's divisor. */
+  eps: number;
+  /** Of matrices and embeddings, times the learning rate. */
+  weightDecay: number;
+  /** Largest global norm of the gradient; 0 does not clip. */
+  clip: number;
+  /** Share of activations left out in training. */
+  dropout: number;
+  /** Of the weights, the data's order and dropout. */
+  seed: number;
+  /** Steps between evaluations; the last step is always evaluated. */
+  evalEvery: number;
+  /** Batches of an evaluation; 0 is the whole split, as at the end. */
+  evalBatches: number;
+  /** Tokens of the text that is written at each evaluation; 0 for none. */
+  sampleTokens: number;
+  /** Steps between checkpoints; the last step is always saved. */
+  saveEvery: number;
+  /** Checkpoints kept beside the best one. */
+  keep: number;
+}
+
+/** Values of a training preset; all else has its default. */
+export type PretrainPreset =
+  & Partial<Omit<PretrainConfig, "model" | "ramp">>
+  & { model?: Partial<PretrainConfig["model"]>; ramp?: Partial<PretrainConfig["ramp"]> };
+
+/** The same fields, not read-only. */
+export type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/**
+ * Schema of `brachio train pretrain`: what checks and completes a {@linkcode PretrainConfig}.
+ *
+ * @ignore its type is zod's
+ */
+export const pretrainSchema: z.ZodType<PretrainConfig> = z.strictObject({
+  data: z.array(z.string()).default([]),
+  field: z.string().default("text"),
+  tokenizer: z.string().default("bpe"),
   vocabSize: z.int().min(264).default(1024),
-  /** Share of the data held out for validation. */
   validation: share.default(0.1),
   model: z.strictObject({
     contextLength: count.default(64),
@@ -32,46 +99,30 @@ export const pretrainSchema = z.strictObject({
     band: z.int().min(0).default(0),
     layerNormEps: z.number().positive().default(1e-5),
   }).prefault({}),
-  /** Updates. */
   steps: count.default(500),
-  /** Rows of an update. */
   batchRows: count.default(12),
-  /** Rows of a micro-batch; an update adds up batchRows / microRows of them. */
   microRows: count.optional(),
-  /** Tokens of a row; the whole context unless less. */
   sequenceLength: count.optional(),
-  /** Random windows as nanoGPT draws them, or every window once an epoch. */
   order: z.enum(["random", "epochs"]).default("random"),
   lr: z.number().positive().default(1e-3),
   minLr: z.number().min(0).default(1e-4),
   warmupSteps: z.int().min(0).default(100),
   schedule: z.enum(["cosine", "linear", "constant"]).default("cosine"),
-  /** Rows of the first update and steps until batchRows; 0 steps is no ramp. */
   ramp: z.strictObject({ startRows: count.default(1), steps: z.int().min(0).default(0) })
     .prefault({}),
   beta1: share.default(0.9),
   beta2: share.default(0.99),
   eps: z.number().positive().default(1e-8),
   weightDecay: z.number().min(0).default(0.1),
-  /** Largest global norm of the gradient; 0 does not clip. */
   clip: z.number().min(0).default(1),
   dropout: share.default(0),
   seed: z.int().min(0).default(1337),
-  /** Steps between evaluations; the last step is always evaluated. */
   evalEvery: count.default(250),
-  /** Batches of an evaluation; 0 is the whole split, as at the end. */
   evalBatches: z.int().min(0).default(20),
-  /** Steps between checkpoints; the last step is always saved. */
+  sampleTokens: z.int().min(0).default(100),
   saveEvery: count.default(250),
-  /** Checkpoints kept beside the best one. */
   keep: count.default(2),
 });
-
-/** A resolved configuration. */
-export type PretrainConfig = z.output<typeof pretrainSchema>;
-
-/** Values of a training preset, under the schema's names. */
-export type PretrainPreset = z.input<typeof pretrainSchema>;
 
 /** nanoGPT's recipe for a laptop: `config/train_shakespeare_char.py` with the flags of its README. */
 const SHAKESPEARE_CHAR_CPU: PretrainPreset = {
@@ -101,21 +152,51 @@ export function presetValues(name: string): PretrainPreset {
   return { ...recipe, model };
 }
 
+/** What a resumed run may change; all else must be as it began. */
+const CHANGEABLE: readonly (keyof PretrainConfig)[] = [
+  ...["steps", "lr", "minLr", "warmupSteps", "schedule"] as const,
+  ...["beta1", "beta2", "eps", "weightDecay", "clip"] as const,
+  ...["evalEvery", "evalBatches", "sampleTokens", "saveEvery", "keep"] as const,
+];
+
+/** Names of settings that differ and that a resumed run cannot change. */
+export function fixedDifferences(began: PretrainConfig, wanted: PretrainConfig): string[] {
+  const names = Object.keys({ ...began, ...wanted }) as (keyof PretrainConfig)[];
+  return names.filter((name) =>
+    !CHANGEABLE.includes(name) && JSON.stringify(began[name]) !== JSON.stringify(wanted[name])
+  );
+}
+
 /**
- * The decoder of a configuration, and checks that no single field can make.
+ * Checks what no single field can say, as far as that needs no data.
  *
  * @throws {RangeError} Naming the values that do not fit each other.
  */
-export function resolveModel(config: PretrainConfig, vocabSize: number): ModelConfig {
-  const fail = (want: string, state: string): never => {
-    throw new RangeError(`Cannot use this configuration: ${want}: got ${state}`);
+export function checkPretrainConfig(config: PretrainConfig): void {
+  const fail = (want: string, state: unknown): never => {
+    throw new RangeError(`Cannot use this configuration: want ${want}: got ${state}`);
   };
-  const { batchRows, microRows = batchRows, sequenceLength, model } = config;
+  const { batchRows, microRows = batchRows, sequenceLength, model, ramp } = config;
   if (batchRows % microRows !== 0) {
-    fail(`batchRows a multiple of microRows (${microRows})`, `${batchRows}`);
+    fail(`batchRows a multiple of microRows (${microRows})`, batchRows);
   }
   if (sequenceLength !== undefined && sequenceLength > model.contextLength) {
-    fail(`sequenceLength up to contextLength (${model.contextLength})`, `${sequenceLength}`);
+    fail(`sequenceLength up to model.contextLength (${model.contextLength})`, sequenceLength);
   }
+  if (ramp.startRows > batchRows) {
+    fail(`ramp.startRows up to batchRows (${batchRows})`, ramp.startRows);
+  }
+  if (config.schedule !== "constant" && config.minLr > config.lr) {
+    fail(`minLr up to lr (${config.lr})`, config.minLr);
+  }
+  resolveModel(config, 1);
+}
+
+/**
+ * The decoder of a configuration.
+ *
+ * @throws {RangeError} Naming the first value that does not fit.
+ */
+export function resolveModel({ model }: PretrainConfig, vocabSize: number): ModelConfig {
   return checkConfig({ ...model, vocabSize });
 }

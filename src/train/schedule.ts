@@ -8,10 +8,13 @@
 export interface LearningRateSchedule {
   /** Peak, reached at the end of the warm-up. */
   readonly lr: number;
+  /** At the end of the decay. */
   readonly minLr: number;
+  /** Steps until the peak. */
   readonly warmupSteps: number;
   /** Steps of the whole run. */
   readonly totalSteps: number;
+  /** From the peak to the end. */
   readonly shape: "cosine" | "linear" | "constant";
 }
 

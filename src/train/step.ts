@@ -22,7 +22,9 @@ import { philoxKey } from "../random/philox.ts";
 
 /** Token ids and what follows each; row-major (B, T). */
 export interface Batch {
+  /** (B, T) */
   readonly ids: Uint32Array;
+  /** (B, T) */
   readonly targets: Uint32Array;
   /** Weight of each target; absent when all count once. */
   readonly mask?: Float32Array;
@@ -30,9 +32,13 @@ export interface Batch {
 
 /** Settings of AdamW and of clipping that do not change within a run. */
 export interface OptimiserSettings {
+  /** Of the first moment. */
   readonly beta1: number;
+  /** Of the second moment. */
   readonly beta2: number;
+  /** Of the divisor. */
   readonly eps: number;
+  /** Of matrices and embeddings, times the learning rate. */
   readonly weightDecay: number;
   /** Largest global norm of the gradient; 0 does not clip. */
   readonly clip: number;
@@ -40,14 +46,17 @@ export interface OptimiserSettings {
 
 /** What a step did, known two or more steps later. */
 export interface StepResult {
+  /** Counted from 0. */
   readonly step: number;
   /** Mean over the unmasked tokens of the step, in nats. */
   readonly loss: number;
+  /** Learning rate of the update. */
   readonly lr: number;
   /** Global norm before clipping. */
   readonly gradNorm: number;
   /** Whether the update was left out because the norm was not finite. */
   readonly skipped: boolean;
+  /** Unmasked tokens of the step. */
   readonly tokens: number;
 }
 
@@ -59,9 +68,13 @@ interface Pending {
 
 /** Buffers and plans that train one decoder on batches of one shape. */
 export class TrainStep {
+  /** Where it runs. */
   readonly device: Device;
+  /** What it trains; whoever made them gives them back. */
   readonly weights: Weights;
+  /** First moments, laid out as the weights. */
   readonly m: Arena;
+  /** Second moments, laid out as the weights. */
   readonly v: Arena;
   readonly #B: number;
   readonly #T: number;
@@ -294,6 +307,7 @@ export interface TrainStepOptions {
   readonly B: number;
   /** Tokens of a row. */
   readonly T: number;
+  /** Of the update. */
   readonly settings: OptimiserSettings;
   /** In [0, 1). */
   readonly dropout: number;

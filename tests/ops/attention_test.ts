@@ -10,8 +10,8 @@ import { assertClose } from "../support/close.ts";
 import { gpuTest, poison } from "../support/gpu.ts";
 import { uniform } from "../support/random.ts";
 
-// An output is a mean of values below 1, off by about twice the error of its scores: HS / 2 roundings
-// of terms that sum to less than √HS / 4 here, and one of exp. Measured: 4e-7.
+// An output is a mean of values below 1, off by about twice the error of its scores: HS / 2
+// roundings of terms that sum to less than √HS / 4 here, and one of exp. Measured: 4e-7.
 const FORWARD = { rtol: 0, atol: 3e-6 };
 // A gradient sums up to T terms, each off as an output is, times |dout · v| < 10. Measured: 2e-6.
 const BACKWARD = { rtol: 1e-5, atol: 1e-5 };

@@ -70,6 +70,7 @@ async function readWindows(device: Device, tensors: readonly Tensor[]): Promise<
 const SHAPES: readonly Shape[] = [
   { N: 1, C: 4, V: 8, windows: [8] },
   { N: 150, C: 5, V: 1001, windows: [400, 404, 197], chunkRows: 64 },
+  { N: 3, C: 8, V: 4500, windows: [4501, 35] }, // more than one block of rows, and padding
   { N: 130, C: 64, V: 500, windows: [256, 256, 64], chunkRows: 64 }, // 76 padded rows
 ];
 
@@ -159,7 +160,7 @@ gpuTest("lmHeadLoss() of a plan that does not train has the same losses alone", 
 gpuTest(
   "lmHeadLoss() adds to a gradient that is there, and leaves frozen windows",
   async (device) => {
-    const shape = SHAPES[2]!;
+    const shape = SHAPES[3]!;
     const f = fixture(device, shape);
     const { V } = shape;
     const windows = f.wte.windows.map(({ value, rowStart, rows }) => ({ value, rowStart, rows }));

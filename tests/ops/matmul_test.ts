@@ -6,7 +6,7 @@ import { type Layout, matmulNn, matmulNt, matmulTn, type Product } from "../../s
 import * as reference from "../reference/matmul.ts";
 import { assertClose } from "../support/close.ts";
 import { gpuTest, testDevice } from "../support/gpu.ts";
-import { normal } from "../support/random.ts";
+import { normal, uniform } from "../support/random.ts";
 import { absolute, dotBound } from "../support/tolerance.ts";
 
 const RECORD = { nn: matmulNn, nt: matmulNt, tn: matmulTn } as const;
@@ -173,12 +173,12 @@ for (const subgroups of [true, false]) {
     }, { subgroups });
 
     gpuTest(`${name} reads and writes column ranges${kind}`, async (device) => {
-      // Whole vectors around, a window in the middle of wider rows, and none of it aligned.
+      // A window amid wider rows: of whole vectors, ending in part of one, and not aligned at all.
       for (
         const [aMargin, outMargin, M, K, N] of [
           [[4, 8], [8, 12], 37, 68, 72],
-          [[4, 7], [8, 9], 6, 13, 20],
-          [[4, 7], [4, 3], 37, 66, 29],
+          [[4, 7], [8, 8], 13, 13, 20],
+          [[4, 2], [4, 3], 38, 66, 29],
           [[3, 2], [1, 5], 9, 20, 24],
         ] as const
       ) {
@@ -231,6 +231,15 @@ gpuTest("a row has the same bits alone and among others", async (device) => {
       }
     }
   }
+});
+
+gpuTest("a row has the same bits where b is too large for a cache", async (device) => {
+  const test: Case = { layout: "nn", M: 1, K: 4098, N: 2048, aMargin: [0, 2] };
+  const given = { ...inputs({ ...test, K: 1 }), b: uniform(2, test.K * test.N) };
+  const a = uniform(1, 5 * test.K);
+  const want = await run(device, { ...test, M: 5 }, { ...given, a, aRows: 5 });
+  const got = await run(device, test, { ...given, a: a.slice(4 * test.K), aRows: 1 });
+  assertEquals(bits(got.out), bits(want.out.slice(4 * test.N)), `${got.labels} and ${want.labels}`);
 });
 
 gpuTest("variants give the same bits with and without subgroups", async (device) => {

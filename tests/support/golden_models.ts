@@ -8,31 +8,21 @@ import type { Device } from "../../src/gpu/device.ts";
 import type { ModelConfig } from "../../src/model/config.ts";
 import { Weights } from "../../src/model/parameters.ts";
 import { parseSafetensors as parseFile } from "../../src/run/safetensors.ts";
+import type { LearningRateSchedule } from "../../src/train/schedule.ts";
+import type { OptimiserSettings } from "../../src/train/step.ts";
 import bytes from "../golden/models.safetensors" with { type: "bytes" };
 import { assertClose } from "./close.ts";
 import { parseSafetensors } from "./safetensors.ts";
 
 const tensors = parseSafetensors(bytes);
-const { metadata } = parseFile(bytes);
+const about = JSON.parse(parseFile(bytes).metadata.about!);
 
 /** Configuration of each case. */
-export const CASES: Record<string, ModelConfig> = JSON.parse(metadata.cases!);
+export const CASES: Record<string, ModelConfig> = about.cases;
 /** AdamW's settings in every case. */
-export const SETTINGS: {
-  beta1: number;
-  beta2: number;
-  eps: number;
-  weightDecay: number;
-  clip: number;
-} = JSON.parse(metadata.settings!);
+export const SETTINGS: OptimiserSettings = about.settings;
 /** The learning rate's schedule in every case. */
-export const SCHEDULE: {
-  lr: number;
-  minLr: number;
-  warmupSteps: number;
-  totalSteps: number;
-  shape: "cosine";
-} = JSON.parse(metadata.schedule!);
+export const SCHEDULE: LearningRateSchedule = about.schedule;
 
 /** Elements of a golden, named `<case>.<tensor>`. */
 export function golden(name: string): Float64Array {
