@@ -9,7 +9,9 @@ import { ALIGNMENT_BYTES, type RowWindow, type ShardedParameter, Tensor } from "
 
 /** A tensor to be laid out. */
 export interface ArenaEntry {
+  /** Unique in a layout. */
   readonly name: string;
+  /** Rows first; a tensor too large for one buffer is cut between rows. */
   readonly shape: readonly number[];
   /** Whether weight decay applies. */
   readonly decay: boolean;
@@ -17,23 +19,33 @@ export interface ArenaEntry {
 
 /** Where whole rows of a tensor are: `shape` is (rows, …), `offset` and `count` are in elements. */
 export interface ArenaWindow {
+  /** Of the tensor, see {@linkcode ArenaEntry}. */
   readonly name: string;
+  /** First of the tensor's rows that is here. */
   readonly rowStart: number;
+  /** (rows, …), whole rows. */
   readonly shape: readonly number[];
+  /** Index of the buffer that it is in. */
   readonly buffer: number;
+  /** Of its first element in the buffer. */
   readonly offset: number;
+  /** Number of elements, padding not counted. */
   readonly count: number;
 }
 
 /** Elements of a buffer; those before `decayed` belong to tensors with weight decay. */
 export interface ArenaBuffer {
+  /** Elements, padding counted. */
   readonly count: number;
+  /** Elements before this one are decayed. */
   readonly decayed: number;
 }
 
 /** The layout that several arenas share. */
 export interface ArenaLayout {
+  /** Sizes of the buffers. */
   readonly buffers: readonly ArenaBuffer[];
+  /** The windows, tensors with weight decay first. */
   readonly windows: readonly ArenaWindow[];
 }
 
@@ -94,12 +106,15 @@ export function layoutArena(entries: readonly ArenaEntry[], bufferBytes: number)
 
 /** The buffers of one layout, f32. */
 export class Arena {
+  /** Prefix of the names of its tensors. */
   readonly label: string;
+  /** Where each tensor is. */
   readonly layout: ArenaLayout;
   /** Each buffer whole, flat: (count). */
   readonly buffers: readonly Tensor[];
   readonly #windows = new Map<string, Tensor[]>();
 
+  /** Makes the buffers, zeroed. */
   constructor(device: Device, label: string, layout: ArenaLayout) {
     this.label = label;
     this.layout = layout;

@@ -25,7 +25,7 @@ export interface OpenOptions {
   f16?: boolean;
   /** Limits to ask for instead of the adapter's sizes, by WebGPU name. */
   limits?: Readonly<Record<string, number>>;
-  /** @default "high-performance" */
+  /** Which adapter to ask for. @default "high-performance" */
   powerPreference?: GPUPowerPreference;
   /** The WebGPU entry point, for tests. @default navigator.gpu */
   gpu?: Pick<GPU, "requestAdapter">;
@@ -33,26 +33,35 @@ export interface OpenOptions {
 
 /** Raised when there is no adapter to open. */
 export class NoAdapterError extends Error {
+  /** Kind of error, for messages. */
   override readonly name = "NoAdapterError";
 }
 
 /** Raised by every use of a device that was lost or closed. */
 export class DeviceLostError extends Error {
+  /** Kind of error, for messages. */
   override readonly name = "DeviceLostError";
 }
 
 /** A compiled pipeline with its layout; made by {@linkcode Device.kernel}. */
 export interface Kernel {
+  /** Names the kernel in messages and profiles. */
   readonly label: string;
+  /** The shader, with its constants still open. */
   readonly source: KernelSource;
+  /** Of bind group 0, the only one. */
   readonly layout: GPUBindGroupLayout;
+  /** Compiled for its constants. */
   readonly pipeline: GPUComputePipeline;
 }
 
 /** How many objects a device has made; equal before and after a replay. */
 export interface DeviceCounters {
+  /** Buffers made. */
   buffers: number;
+  /** Bind groups made. */
   bindGroups: number;
+  /** Pipelines compiled. */
   pipelines: number;
 }
 
@@ -65,13 +74,16 @@ const STORAGE = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsag
 export class Device {
   /** The raw device, for the few calls that have no checked form. */
   readonly gpu: GPUDevice;
+  /** Of the adapter: vendor, architecture, subgroup sizes. */
   readonly info: GPUAdapterInfo;
+  /** Optional features that were granted. */
   readonly features: ReadonlySet<Feature>;
   /**
    * Threads in a workgroup of the subgroup kernels: the largest of 32, 16, 8, 4 that every subgroup
    * of this adapter has. 0 when subgroups are absent, too small, switched off or wrong.
    */
   readonly lanes: number;
+  /** What this device has made so far. */
   readonly counters: DeviceCounters = { buffers: 0, bindGroups: 0, pipelines: 0 };
   #live = 0;
   #error: Error | undefined;
@@ -166,6 +178,7 @@ export class Device {
     return new Device(gpu, adapter.info, features, lanes, enable);
   }
 
+  /** Limits in force. */
   get limits(): GPUSupportedLimits {
     return this.gpu.limits;
   }
@@ -433,6 +446,7 @@ export class Uniforms<F extends Readonly<Record<string, "u32" | "f32">>> {
   readonly #fields: F;
   readonly #bytes: DataView<ArrayBuffer>;
 
+  /** A uniform buffer of these fields, padded to whole 16 bytes. */
   constructor(device: Device, label: string, fields: F) {
     this.#device = device;
     this.#fields = fields;
@@ -462,7 +476,11 @@ export class Uniforms<F extends Readonly<Record<string, "u32" | "f32">>> {
   }
 }
 
-/** @throws {RangeError} When the value is not of the type. */
+/**
+ * Writes one 32-bit scalar, little-endian.
+ *
+ * @throws {RangeError} When the value is not of the type.
+ */
 export function writeScalar(
   bytes: DataView,
   at: number,

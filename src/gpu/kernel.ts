@@ -16,7 +16,9 @@ export type BindingKind = "uniform" | "read" | "read_write";
 
 /** One `@group(0) @binding(n)` declaration. */
 export interface BindingSource {
+  /** Variable of the shader. */
   readonly name: string;
+  /** Address space and access. */
   readonly kind: BindingKind;
   /** Element type of a storage array; undefined for uniforms and structs. */
   readonly dtype: DType | undefined;
@@ -24,16 +26,21 @@ export interface BindingSource {
 
 /** A scalar of the shader's `Params` struct, four bytes each, in order. */
 export interface ParamField {
+  /** Field of the struct. */
   readonly name: string;
+  /** How its four bytes are read. */
   readonly type: "u32" | "i32" | "f32";
 }
 
 /** A WGSL file and its reflection; made by {@linkcode defineKernel}. */
 export interface KernelSource {
+  /** Names the kernel in messages and profiles. */
   readonly label: string;
   /** Path in the repository, for messages. */
   readonly file: string;
+  /** WGSL, includes not yet pasted in. */
   readonly source: string;
+  /** Text of included files, by the name they are asked for. */
   readonly includes: Readonly<Record<string, string>>;
   /** By binding number; 0 is the `Params` uniform where the shader has one. */
   readonly bindings: readonly BindingSource[];

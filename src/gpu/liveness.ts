@@ -6,14 +6,19 @@
 
 /** A value alive from the first to the last use of it, both included. */
 export interface Interval {
+  /** Bytes of the value. */
   readonly sizeBytes: number;
+  /** Step of the first use. */
   readonly first: number;
+  /** Step of the last use. */
   readonly last: number;
 }
 
 /** A slot for each interval, and the bytes each slot must hold. */
 export interface Colouring {
+  /** Slot of each interval, in the order given. */
   readonly slotOf: readonly number[];
+  /** Bytes of each slot. */
   readonly slotBytes: readonly number[];
 }
 

@@ -17,7 +17,9 @@ import { ALIGNMENT_BYTES, Tensor } from "./tensor.ts";
 
 /** How a dispatch uses a tensor. */
 export interface Binding {
+  /** What is bound. */
   readonly tensor: Tensor;
+  /** Checked against how the shader declares the binding. */
   readonly access: "uniform" | "read" | "write" | "readWrite";
 }
 
@@ -55,18 +57,29 @@ export interface DispatchOptions {
 
 /** A recorded dispatch. */
 export interface Dispatch {
+  /** Tells it from a recorded clear. */
   readonly kind: "dispatch";
+  /** What runs. */
   readonly kernel: Kernel;
+  /** Workgroups in x, y and z. */
   readonly groups: readonly [number, number, number];
+  /** In the order of the shader's bindings after `params`. */
   readonly bindings: readonly Binding[];
   /** Offset of its `Params` in the plan's uniform buffer. */
   readonly slotBytes: number;
+  /** Floating-point operations, for the profiler. */
   readonly flops: number;
+  /** Bytes moved, for the profiler. */
   readonly bytes: number;
+  /** Made when the plan is sealed. */
   group?: GPUBindGroup;
 }
 
-/** A recorded `clearBuffer`. */
+/**
+ * A recorded `clearBuffer`.
+ *
+ * @internal
+ */
 interface Clear {
   readonly kind: "clear";
   readonly tensor: Tensor;
@@ -77,6 +90,7 @@ export type PlanItem = Dispatch | Clear;
 
 /** Options of a {@linkcode Plan}. */
 export interface PlanOptions {
+  /** Names the plan in messages. */
   label: string;
   /** Whether ops put their backward on the tape. @default false */
   training?: boolean;
@@ -99,9 +113,13 @@ export function grid(groups: number): [number, number, number] {
 
 /** A recorded sequence of GPU work. */
 export class Plan {
+  /** Where the plan runs. */
   readonly device: Device;
+  /** Names the plan in messages. */
   readonly label: string;
+  /** Whether ops put their backward on the tape. */
   readonly training: boolean;
+  /** What was recorded, in order. */
   readonly items: PlanItem[] = [];
   readonly #activations = new Set<Tensor>();
   readonly #kept = new Set<Tensor>();
@@ -117,6 +135,7 @@ export class Plan {
   #outside: Tensor[] = [];
   #state: "recording" | "sealed" | "destroyed" = "recording";
 
+  /** An empty plan, recording. */
   constructor(device: Device, options: PlanOptions) {
     this.device = device;
     this.label = options.label;

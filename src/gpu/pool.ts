@@ -10,6 +10,7 @@ export class ActivationPool {
   readonly #device: Device;
   readonly #buffers: GPUBuffer[] = [];
 
+  /** An empty pool. */
   constructor(device: Device) {
     this.#device = device;
   }

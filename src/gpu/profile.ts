@@ -12,13 +12,19 @@ import type { Dispatch, Plan } from "./plan.ts";
 
 /** Time of all dispatches of one kernel in one replay. */
 export interface ProfileRow {
+  /** Of the kernel. */
   readonly label: string;
+  /** Dispatches in a replay. */
   readonly dispatches: number;
   /** Median over the runs, and the range of the middle 80 %. */
   readonly ms: number;
+  /** 10th percentile. */
   readonly lowMs: number;
+  /** 90th percentile. */
   readonly highMs: number;
+  /** GFLOP/s at the median. */
   readonly gflops: number;
+  /** GB/s at the median, of the bytes each dispatch is counted with. */
   readonly gbps: number;
   /** Of the ceiling that is nearer: arithmetic or memory. Undefined without ceilings. */
   readonly share: number | undefined;
@@ -26,6 +32,7 @@ export interface ProfileRow {
 
 /** What {@linkcode profile} measured; times are medians over the runs. */
 export interface Profile {
+  /** One a kernel, by decreasing time. */
   readonly rows: readonly ProfileRow[];
   /** Sum over the rows. */
   readonly kernelMs: number;

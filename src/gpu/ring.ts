@@ -20,7 +20,9 @@ interface Slot<Tag> {
 
 /** Values that arrived, in the order in which they were recorded. */
 export interface Arrival<Tag> {
+  /** What it was recorded with. */
   readonly tag: Tag;
+  /** One array for each tensor that was recorded. */
   readonly values: (Float32Array | Uint32Array)[];
 }
 
@@ -34,7 +36,11 @@ export class ReadbackRing<Tag> {
   #held = 0;
   #failure: unknown;
 
-  /** @param options `slots` maps may be under way at once, each of up to `slotBytes`. */
+  /**
+   * A ring with all slots free.
+   *
+   * @param options `slots` maps may be under way at once, each of up to `slotBytes`.
+   */
   constructor(device: Device, options: { slots?: number; slotBytes?: number } = {}) {
     const { slots = 16, slotBytes = 4096 } = options;
     this.#device = device;

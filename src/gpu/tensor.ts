@@ -13,7 +13,9 @@ const ELEMENT_BYTES: Readonly<Record<DType, number>> = { f32: 4, u32: 4, f16: 2 
 
 /** Where a tensor's elements are. */
 export interface Storage {
+  /** The buffer that holds them. */
   readonly buffer: GPUBuffer;
+  /** Of the first element in it. */
   readonly offsetBytes: number;
 }
 
@@ -33,8 +35,11 @@ export function elementCount(label: string, shape: readonly number[]): number {
 
 /** A dense row-major array on the GPU, last index fastest. */
 export class Tensor {
+  /** Names the tensor in messages. */
   readonly label: string;
+  /** Dimensions, last index fastest. */
   readonly shape: readonly number[];
+  /** Type of each element. */
   readonly dtype: DType;
   /** Number of elements. */
   readonly count: number;
@@ -97,7 +102,11 @@ export class Tensor {
       : { buffer: storage.buffer, offsetBytes: storage.offsetBytes + this.#offsetBytes };
   }
 
-  /** @throws {Error} When the tensor has been released. */
+  /**
+   * Throws unless the tensor is live.
+   *
+   * @throws {Error} When the tensor has been released.
+   */
   assertLive(act: string): void {
     if (this.destroyed) {
       throw new Error(`Cannot ${act} tensor "${this.label}": a live tensor: it was released`);
@@ -145,19 +154,25 @@ export class Tensor {
 
 /** A weight and the gradient that adds up beside it; without `grad` the weight is frozen. */
 export interface Parameter {
+  /** The weight. */
   readonly value: Tensor;
+  /** Of the shape of value; backward adds to it. */
   readonly grad?: Tensor | undefined;
 }
 
 /** Rows `rowStart` to `rowStart + rows` of a parameter: value and grad are (rows, C). */
 export interface RowWindow extends Parameter {
+  /** First row. */
   readonly rowStart: number;
+  /** Number of rows. */
   readonly rows: number;
 }
 
 /** A matrix in windows of whole rows, each small enough for one binding. */
 export interface ShardedParameter {
+  /** (rows, columns) of the whole. */
   readonly shape: readonly [number, number];
+  /** Windows in order of rows, covering all. */
   readonly windows: readonly RowWindow[];
 }
 

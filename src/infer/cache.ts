@@ -23,7 +23,9 @@ export function bytesPerToken({ layers, channels }: ModelConfig): number {
 
 /** Blocks of keys and values, and the table that says which sequence has which. */
 export class KeyValueCache {
+  /** Of the model that the cache serves. */
   readonly config: ModelConfig;
+  /** One a layer, each keys and values (slots, C) f32. */
   readonly layers: readonly CacheLayer[];
   /** Block of each BLOCK_TOKENS positions of a sequence. */
   readonly table: Tensor; // (sequences, blocks of a context), u32
@@ -32,7 +34,11 @@ export class KeyValueCache {
   readonly #blocks: (number[] | undefined)[]; // of each sequence that is open
   readonly #columns: number;
 
-  /** @throws {RangeError} When a layer is more than one binding holds. */
+  /**
+   * Makes the buffers, with all blocks free.
+   *
+   * @throws {RangeError} When a layer is more than one binding holds.
+   */
   constructor(device: Device, config: ModelConfig, size: CacheSize = {}) {
     const { contextLength, channels: C } = config;
     const { sequences = 1, tokens = sequences * blocksOf(contextLength) * BLOCK_TOKENS } = size;

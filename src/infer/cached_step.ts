@@ -24,6 +24,7 @@ export interface StepRow {
   readonly id: number;
   /** Row of the cache's table. */
   readonly sequence: number;
+  /** In the sequence, from 0. */
   readonly position: number;
 }
 
@@ -41,9 +42,11 @@ export interface CachedStepOptions {
 
 /** A recorded decoder and its inputs. */
 export class CachedStep {
+  /** Rows of a replay. */
   readonly rows: number;
   /** (outputs, ld): the first V columns are live. */
   readonly logits: Tensor;
+  /** The recorded plan; profile or replay it. */
   readonly plan: Plan;
   readonly #device: Device;
   readonly #inputs: Record<"ids" | "positions" | "sequences", Tensor>; // (rows, 1), (rows), (rows)

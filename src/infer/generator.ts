@@ -44,6 +44,7 @@ const CHUNK_ROWS = [128, 32] as const;
 
 /** A decoder that writes on from prompts. */
 export class TokenGenerator {
+  /** Of the decoder. */
   readonly weights: Weights;
   readonly #device: Device;
   readonly #cache: KeyValueCache;

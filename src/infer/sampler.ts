@@ -32,6 +32,7 @@ export interface SamplingOptions {
 
 /** A chosen token. */
 export interface Sampled {
+  /** Token. */
   readonly id: number;
   /** Of the token under the model, before penalty, temperature and cuts; natural logarithm. */
   readonly logProbability: number;
@@ -108,7 +109,9 @@ interface Cut {
 
 /** A token that can be chosen, and its share of the probability of all such. */
 export interface Candidate {
+  /** Token. */
   readonly id: number;
+  /** In (0, 1]; those of all candidates sum to 1. */
   readonly probability: number;
 }
 

@@ -21,7 +21,11 @@ export class StopScanner {
   #held = "";
   #found: string | undefined;
 
-  /** @throws {RangeError} When one is empty. */
+  /**
+   * Watches for these strings.
+   *
+   * @throws {RangeError} When one is empty.
+   */
   constructor(stops: readonly string[]) {
     if (stops.includes("")) {
       throw new RangeError("Cannot stop at a text: 1 character or more: none");

@@ -28,6 +28,7 @@ export interface ModelConfig {
    * GPT-3 alternates dense and locally banded blocks, in the manner of the Sparse Transformer.
    */
   readonly band: number;
+  /** Added to the variance in layer norms. */
   readonly layerNormEps: number;
 }
 

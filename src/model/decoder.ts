@@ -29,6 +29,7 @@ export interface DecoderInputs {
   buckets?: Tensor;
   /** (B) live tokens of each row, u32; absent when all T are. */
   lengths?: Tensor;
+  /** For training; absent where nothing is dropped. */
   dropout?: DecoderDropout;
   /** Keys and values of earlier tokens, for inference: ids are then (N, 1), rows as it says. */
   cache?: DecoderCache;
@@ -36,7 +37,9 @@ export interface DecoderInputs {
 
 /** A cache for every block, and where the rows of a replay are in it. */
 export interface DecoderCache {
+  /** One a block; keys and values (slots, C) f32. */
   readonly layers: readonly CacheLayer[];
+  /** Where each row of a replay is cached. */
   readonly rows: CachedRows;
 }
 
@@ -44,6 +47,7 @@ export interface DecoderCache {
 export interface DecoderDropout {
   /** In [0, 1). */
   rate: number;
+  /** Seed and step of the masks. */
   state: DropoutState;
 }
 

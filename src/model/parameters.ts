@@ -15,10 +15,13 @@ export type Init = { readonly std: number } | "ones" | "zeros";
 
 /** One row of the table. */
 export interface ParameterSpec {
+  /** As in the published checkpoints. */
   readonly name: string;
+  /** Without padding: matrices (in, out), embeddings (rows, C), vectors (C). */
   readonly shape: readonly number[];
   /** Rows as stored: the vocabulary is padded, so that every kernel reads whole vectors. */
   readonly storedShape: readonly number[];
+  /** How it starts. */
   readonly init: Init;
   /** Whether weight decay applies: to matrices and embeddings, not to biases and gains. */
   readonly decay: boolean;
@@ -26,11 +29,17 @@ export interface ParameterSpec {
 
 /** Names of a block's tensors, in the layout of the architecture. */
 export interface BlockNames {
+  /** Norm before attention, (C); after it in a post-LN decoder. */
   readonly ln1: string;
+  /** Queries, keys and values in one, (C, 3 C). */
   readonly attention: string;
+  /** Projection of attention, (C, C). */
   readonly attentionOut: string;
+  /** Norm before the MLP, (C); after it in a post-LN decoder. */
   readonly ln2: string;
+  /** First layer of the MLP, (C, 4 C). */
   readonly up: string;
+  /** Second layer of the MLP, (4 C, C). */
   readonly down: string;
 }
 
@@ -112,12 +121,16 @@ export function parameterCount(config: ModelConfig): number {
 
 /** Weights on the GPU and, for training, their gradients. */
 export class Weights {
+  /** Architecture. */
   readonly config: ModelConfig;
+  /** One row a tensor, in the order of the published checkpoints. */
   readonly table: readonly ParameterSpec[];
+  /** The weights, f32. */
   readonly values: Arena;
   /** Absent when the weights are frozen. */
   readonly grads: Arena | undefined;
 
+  /** Makes the buffers, zeroed; trainable ones with gradients. */
   constructor(device: Device, config: ModelConfig, options: { trainable: boolean }) {
     this.config = config;
     this.table = parameterTable(config);

@@ -38,12 +38,13 @@ export function adamwState(device: Device, label = "adamw"): AdamwState {
 
 /** Hyperparameters of one step. */
 export interface AdamwStepOptions {
+  /** Learning rate, 0 or more. */
   lr: number;
-  /** @default 0.9 */
+  /** Decay of the first moment, in [0, 1). @default 0.9 */
   beta1?: number;
-  /** @default 0.999 */
+  /** Decay of the second moment, in [0, 1). @default 0.999 */
   beta2?: number;
-  /** @default 1e-8 */
+  /** Added to the root of the second moment, above 0. @default 1e-8 */
   eps?: number;
   /** Decoupled: a decayed weight shrinks by lr decay, whatever its gradient. @default 0 */
   decay?: number;
@@ -88,9 +89,13 @@ export function adamwStep(options: AdamwStepOptions): Record<keyof typeof ADAMW_
 
 /** One run of parameters with gradient and moments, of one length, a multiple of 4: an arena's buffers. */
 export interface AdamwRange {
+  /** (n) f32: parameters. */
   value: Tensor;
+  /** (n) f32: their gradients. */
   grad: Tensor;
+  /** (n) f32: first moments. */
   m: Tensor;
+  /** (n) f32: second moments. */
   v: Tensor;
   /** The elements before this one are decayed; a multiple of 4. @default all */
   decayed?: number;
@@ -98,6 +103,7 @@ export interface AdamwRange {
 
 /** What the ranges of one update share. */
 export interface AdamwOptions {
+  /** Scalars of the step. */
   state: AdamwState;
   /** (1) f32: the squared norm of all gradients, from {@linkcode gradNorm}. */
   norm2: Tensor;

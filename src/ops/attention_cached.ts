@@ -37,8 +37,10 @@ export const DEAD_ROW = 0xffff_ffff;
 
 /** Keys and values of one layer, in blocks of {@linkcode BLOCK_TOKENS} slots. */
 export interface CacheLayer {
-  readonly keys: Tensor; // (slots, C)
-  readonly values: Tensor; // (slots, C)
+  /** (slots, C) f32. */
+  readonly keys: Tensor;
+  /** (slots, C) f32. */
+  readonly values: Tensor;
 }
 
 /** Whose the rows of a replay are, and where their keys and values are; all u32. */

@@ -66,7 +66,11 @@ export function buildBuckets(
   return result;
 }
 
-/** @throws {RangeError} Naming position and value of the first id that is not below `bound`. */
+/**
+ * Checks ids on the host.
+ *
+ * @throws {RangeError} Naming position and value of the first id that is not below `bound`.
+ */
 export function checkIds(ids: Uint32Array, bound: number, label = "ids"): void {
   const at = ids.findIndex((id) => id >= bound);
   if (at < 0) return;

@@ -43,6 +43,7 @@ export interface LossInputs {
   targets: Tensor;
   /** (N) f32: weight of each row, 0 for those that do not count. */
   mask: Tensor;
+  /** Coefficient over the unmasked tokens of the step. */
   state: LossState;
 }
 

@@ -47,6 +47,7 @@ export interface DropoutOptions {
   rate: number;
   /** Names the place in the model: equal sites draw equal masks. Unsigned 32-bit. */
   site: number;
+  /** Seed and step of the masks. */
   state: DropoutState;
 }
 

@@ -12,6 +12,7 @@ const WG_SIZE = 64;
 
 /** Workgroups, and the parameters that all element-wise shaders start with. */
 export interface Cover {
+  /** Workgroups in x, y and z. */
   groups: [number, number, number];
   /** Vectors of 4 (the last may reach into a tensor's padding), and how many each thread takes. */
   params: { vectors: number; per_thread: number };
@@ -28,7 +29,11 @@ export function cover(device: Device, count: number): Cover {
   };
 }
 
-/** @throws {RangeError} When two tensors differ in shape. */
+/**
+ * Asserts that b has the shape of a.
+ *
+ * @throws {RangeError} When two tensors differ in shape.
+ */
 export function assertSameShape(op: string, a: Tensor, b: Tensor): void {
   if (a.shape.length === b.shape.length && a.shape.every((dim, axis) => dim === b.shape[axis])) {
     return;

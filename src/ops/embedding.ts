@@ -9,8 +9,10 @@ import { recordRows, recordRowsAdd } from "./rows.ts";
 
 /** wte (V, C) in windows of rows, and wpe (Tmax, C). */
 export interface EmbeddingParameters {
-  wte: ShardedParameter; // (V, C)
-  wpe?: Parameter; // (Tmax, C)
+  /** (V, C): embedding of tokens. */
+  wte: ShardedParameter;
+  /** (Tmax, C): embedding of positions. */
+  wpe?: Parameter;
 }
 
 /** What {@linkcode embedding} needs beside the ids. */

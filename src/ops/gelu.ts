@@ -31,7 +31,7 @@ export type GeluKind = "tanh" | "erf";
 
 /** Options of {@linkcode gelu}. */
 export interface GeluOptions {
-  /** @default "tanh" */
+  /** Which form. @default "tanh" */
   kind?: GeluKind;
 }
 
@@ -61,6 +61,7 @@ export function gelu(plan: Plan, inp: Tensor, { kind = "tanh" }: GeluOptions = {
 
 /** Where {@linkcode geluBackward} writes. */
 export interface GeluBackwardOptions {
+  /** The form that the forward took. */
   kind: GeluKind;
   /** Of the shape of inp. */
   dinp: Tensor;

@@ -30,8 +30,10 @@ const MOST_VECTORS = 32;
 
 /** weight (C) and bias (C) of a layer norm. */
 export interface LayernormParameters {
-  weight: Parameter; // (C)
-  bias?: Parameter; // (C)
+  /** (C): gain. */
+  weight: Parameter;
+  /** (C): shift. */
+  bias?: Parameter;
 }
 
 /** Options of {@linkcode layernorm}. */

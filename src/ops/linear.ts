@@ -12,8 +12,10 @@ import { matmulNn, matmulNt, matmulTn } from "./matmul.ts";
 
 /** weight (K, N) and bias (N) of a linear layer. */
 export interface LinearParameters {
-  weight: Parameter; // (K, N)
-  bias?: Parameter | undefined; // (N)
+  /** (K, N). */
+  weight: Parameter;
+  /** (N), added to every row. */
+  bias?: Parameter | undefined;
 }
 
 /** What is fused with the product; a residual and an activation exclude each other. */

@@ -11,6 +11,7 @@ import { matmulNn, matmulNt, matmulTn } from "./matmul.ts";
 
 /** The head's weight: the token embedding (V, C), or one with padded rows (Vp, C). */
 export interface LmHeadParameters {
+  /** (V, C) or (Vp, C), in windows of rows. */
   wte: ShardedParameter;
 }
 

@@ -27,8 +27,11 @@ export interface Product {
   b: Tensor;
   /** (M, N). */
   out: Tensor;
+  /** Rows of the product. */
   M: number;
+  /** Columns of the product. */
   N: number;
+  /** Length of the sums. */
   K: number;
   /** Elements from a row of `a` to the next. @default nn, nt: K; tn: M */
   lda?: number;
@@ -57,15 +60,22 @@ export interface Epilogue {
 /** Which factor is transposed; see the functions of the same names. */
 export type Layout = "nn" | "nt" | "tn";
 
-/** A product with its defaults filled in. */
+/**
+ * A product with its defaults filled in.
+ *
+ * @internal
+ */
 type Shape = Required<Omit<Product, "a" | "b" | "out">> & { layout: Layout };
 
 /** A way to compute a product. */
 export interface Variant {
+  /** Names the variant in tests and benchmarks. */
   readonly name: string;
+  /** The shader it runs. */
   readonly kernel: KernelSource;
   /** The order in which an element is summed. */
   readonly reduction: "sequential";
+  /** Whether it can compute a product of this shape on this device. */
   applies(shape: Shape, device: Device): boolean;
   /** The shader's constants for a shape, and the rows and columns of out that a workgroup takes. */
   tile(shape: Shape, device: Device): {
