@@ -20,7 +20,7 @@ import { trainBpeFromCounts, WordCounts } from "../tokenizer/train.ts";
 import type { PretrainConfig } from "../train/pretrain_config.ts";
 
 /** Text to train on where none is given: this program's own source. */
-const BUILT_IN = ["../../src", "../../shaders", "../../README.md"].map((path) =>
+const BUILT_IN = ["../../src/**/*.ts", "../../shaders/*.wgsl", "../../README.md"].map((path) =>
   fileURLToPath(new URL(path, import.meta.url))
 );
 
