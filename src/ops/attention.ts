@@ -60,7 +60,7 @@ export interface AttentionOptions {
   dropout?: DropoutOptions;
   /**
    * Whether the backward computes scores again or the forward keeps them, (B, NH, T, T). "auto" is
-   * flash: keeping them was within 5 % at best, for T from 64 to 1,024. @default "auto"
+   * flash: keeping them was not reliably faster at any T from 64 to 1,024. @default "auto"
    */
   kind?: "flash" | "materialised" | "auto";
   /** Threads a workgroup of the kernels without subgroups, a power of two. @default 64 */
