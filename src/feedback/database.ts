@@ -1,0 +1,101 @@
+/**
+ * The one SQLite database of a server: opened, brought to the newest schema, and its transactions.
+ *
+ * Write-ahead log and `synchronous = FULL`: what a commit returned from is on the disk. Several
+ * servers may share the file; a writer waits for another.
+ *
+ * @module
+ */
+import { DatabaseSync } from "node:sqlite";
+import { CannotError } from "../config/cannot.ts";
+
+/** How long a writer waits for another process before it fails. */
+const BUSY_MS = 5_000;
+
+/**
+ * Steps from an empty database to the newest schema; step i leads to version i + 1. Steps that were
+ * released are never changed, only added to.
+ */
+const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE requests (
+    id TEXT PRIMARY KEY,
+    created_ms INTEGER NOT NULL,
+    model TEXT NOT NULL,
+    weights_hash TEXT NOT NULL,
+    prompt_ids BLOB NOT NULL,
+    prompt_text TEXT,
+    sampling TEXT NOT NULL,
+    key_id TEXT,
+    size_bytes INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX requests_by_age ON requests (created_ms);
+  CREATE TABLE completions (
+    request TEXT NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
+    choice INTEGER NOT NULL,
+    prompt INTEGER NOT NULL,
+    ids BLOB NOT NULL,
+    log_probabilities BLOB NOT NULL,
+    finish_reason TEXT NOT NULL,
+    PRIMARY KEY (request, choice)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE totals (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  INSERT INTO totals VALUES ('completion_bytes', 0);
+  CREATE TRIGGER requests_added AFTER INSERT ON requests BEGIN
+    UPDATE totals SET value = value + new.size_bytes WHERE name = 'completion_bytes';
+  END;
+  CREATE TRIGGER requests_gone AFTER DELETE ON requests BEGIN
+    UPDATE totals SET value = value - old.size_bytes WHERE name = 'completion_bytes';
+  END;
+  `,
+];
+
+/** Opens the file, made where there is none. @throws {CannotError} when it is not one of ours */
+export function openDatabase(path: string): DatabaseSync {
+  const act = `open the database ${path}`;
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(path, { timeout: BUSY_MS, enableForeignKeyConstraints: true });
+    // Before the first table: pages that deletion frees can then be given back little by little.
+    database.exec("PRAGMA auto_vacuum = INCREMENTAL");
+    database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+    migrate(database, act);
+    return database;
+  } catch (error) {
+    database?.close();
+    if (error instanceof CannotError) throw error;
+    const state = error instanceof Error ? error.message : String(error);
+    throw new CannotError(act, "want a SQLite database of this program", state, { cause: error });
+  }
+}
+
+function migrate(database: DatabaseSync, act: string): void {
+  if (versionOf(database) === MIGRATIONS.length) return;
+  transaction(database, () => {
+    const version = versionOf(database); // another process may have been quicker
+    if (version > MIGRATIONS.length) {
+      const want = `want schema ${MIGRATIONS.length} or older`;
+      throw new CannotError(act, want, `schema ${version}: a newer version of the program made it`);
+    }
+    for (const step of MIGRATIONS.slice(version)) database.exec(step);
+    database.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
+  });
+}
+
+function versionOf(database: DatabaseSync): number {
+  return Number(database.prepare("PRAGMA user_version").get()!.user_version);
+}
+
+/** Runs `work` in one transaction: all of it is on the disk when this returns, or none of it. */
+export function transaction<T>(database: DatabaseSync, work: () => T): T {
+  database.exec("BEGIN IMMEDIATE");
+  try {
+    const result = work();
+    database.exec("COMMIT");
+    return result;
+  } catch (error) {
+    // The statement that failed may have ended the transaction by itself, as a full disk does.
+    if (database.isTransaction) database.exec("ROLLBACK");
+    throw error;
+  }
+}

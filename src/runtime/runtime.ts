@@ -1,0 +1,87 @@
+/**
+ * What HTTP and the command line see of the GPU: models by name, texts from prompts, and how busy it
+ * is. The Worker's client implements it, and tests have a fake.
+ *
+ * @module
+ */
+import type { TextEvent, TextRequest } from "../infer/request.ts";
+
+/** A servable version of a run's weights. */
+export interface ServedModel {
+  /** `name` for the current version, `name@step` for a kept one. */
+  readonly id: string;
+  /** Run it comes from. */
+  readonly run: string;
+  /** Training step of its checkpoint. */
+  readonly step: number;
+  /** When the checkpoint was written, seconds since 1970. */
+  readonly created: number;
+  /** Hex digest of the weights; the same weights have the same. */
+  readonly weightsHash: string;
+  /** Folder of the checkpoint: tokenizer.json and tokenizer_config.json are there. */
+  readonly checkpoint: string;
+  /** Tokens of a context. */
+  readonly contextLength: number;
+  /** Live tokens of the vocabulary. */
+  readonly vocabSize: number;
+  /** Width of the residual stream. */
+  readonly channels: number;
+  /** Number of parameters. */
+  readonly parameters: number;
+  /** Bytes of the weights as stored on the GPU. */
+  readonly weightBytes: number;
+}
+
+/** How busy the GPU is, as of the last step. */
+export interface RuntimeStatus {
+  /** Choices that have a row. */
+  readonly running: number;
+  /** Requests that wait for one. */
+  readonly waiting: number;
+  /** Blocks of keys and values in use by running choices, over all blocks; from 0 to 1. */
+  readonly cacheUsage: number;
+  /** Prompt tokens asked of the prefix cache, since the start. */
+  readonly prefixQueries: number;
+  /** Of those, found. */
+  readonly prefixHits: number;
+  /** Tokens written a second, over the last seconds with work; 0 before there was any. */
+  readonly tokensPerSecond: number;
+  /** Buffers alive on the device. */
+  readonly liveBuffers: number;
+  /** Description of the adapter. */
+  readonly adapter: string;
+}
+
+/** The GPU, seen from outside its thread. */
+export interface Runtime {
+  /** Every model that a request may name, the default first. */
+  models(): readonly ServedModel[];
+  /**
+   * Writes texts. Whoever stops listening, or aborts the signal, cancels: its rows are free within
+   * two submissions.
+   *
+   * @param model an id of {@linkcode models}
+   * @param signal aborts all choices
+   * @throws {RangeError} When the model is unknown or the request does not fit it.
+   * @throws {Error} When the device is lost or the runtime closes.
+   */
+  generate(
+    model: string,
+    request: TextRequest,
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): GenerationStream;
+  /** How busy it is. */
+  status(): RuntimeStatus;
+  /** Makes the checkpoint of a run that `current` points to the one that `name` serves. */
+  swap(run: string): Promise<ServedModel>;
+  /** Ends when what is running has ended, or all of it is cancelled when the signal aborts. */
+  drain(signal?: AbortSignal): Promise<void>;
+  /** Gives the device back. */
+  close(): Promise<void>;
+}
+
+/** Events of a request, and a way to end one of its choices early. */
+export interface GenerationStream extends AsyncIterable<TextEvent> {
+  /** Ends one choice; its "end" event says "cancelled". What was under way is dropped. */
+  cancel(choice: number): void;
+}
