@@ -113,12 +113,17 @@ export class FolderDraft {
 }
 
 /** Writes a file so that its path has the old content or all of the new. */
-export async function writeFileAtomic(path: string, content: string | Uint8Array): Promise<void> {
+export async function writeFileAtomic(
+  path: string,
+  content: string | Uint8Array | ((file: FileDraft) => Promise<void>),
+): Promise<void> {
   const draft = draftPath(path);
   await keepingPrevious(path, async () => {
     const file = new FileDraft(draft);
     try {
-      await file.write(typeof content === "string" ? new TextEncoder().encode(content) : content);
+      if (typeof content === "function") await content(file);
+      else if (typeof content === "string") await file.write(new TextEncoder().encode(content));
+      else await file.write(content);
       await file.finish();
     } catch (error) {
       file.abandon();

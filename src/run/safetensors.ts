@@ -58,6 +58,8 @@ export interface ElementRange {
 const MAX_HEADER_BYTES = 100_000_000; // the format's own limit
 const METADATA = "__metadata__";
 const ALIGNMENT_BYTES = 8;
+const PAGE_ELEMENTS = 1 << 18;
+const MAX_SHOWN = 60;
 
 /** An open file of tensors. Who opens it closes it. */
 export class Safetensors {
@@ -81,7 +83,7 @@ export class Safetensors {
     if (info !== undefined) return info;
     throw new CannotError(
       `read ${this.#source.label}`,
-      `want a tensor "${name}"`,
+      `want a tensor ${show(name)}`,
       `its ${this.tensors.size} tensors have other names`,
     );
   }
@@ -90,12 +92,7 @@ export class Safetensors {
   bytes(name: string, range: ElementRange = {}): Uint8Array<ArrayBuffer> {
     const info = this.info(name);
     const { start = 0, count = info.count - start } = range;
-    if (!(start >= 0 && count >= 0 && start + count <= info.count)) {
-      throw new RangeError(
-        `Cannot read "${name}": want a range within ${info.count} elements: ` +
-          `got ${count} from ${start} on`,
-      );
-    }
+    this.#checkRange(name, start, count);
     const elementBytes = ELEMENT_BYTES[info.dtype];
     const bytes = new Uint8Array(count * elementBytes);
     this.#source.read(bytes, info.offsetBytes + start * elementBytes);
@@ -104,30 +101,56 @@ export class Safetensors {
 
   /** A tensor of floats (f32, f16, bf16, f64) as f32. @throws {CannotError} on other dtypes */
   floats(name: string, range: ElementRange = {}): Float32Array<ArrayBuffer> {
-    const { dtype } = this.info(name);
-    const { buffer } = this.bytes(name, range);
-    switch (dtype) {
-      case "f32":
-        return new Float32Array(buffer);
-      case "f16":
-        return new Float32Array(new Float16Array(buffer));
-      case "f64":
-        return new Float32Array(new Float64Array(buffer));
-      case "bf16":
-        return new Float32Array(Uint32Array.from(new Uint16Array(buffer), (x) => x << 16).buffer);
-      default:
-        throw new CannotError(
-          `read ${this.#source.label}`,
-          `want floats in "${name}"`,
-          `its elements are ${dtype}`,
-        );
+    const { dtype, count: total } = this.info(name);
+    if (dtype === "f32") return new Float32Array(this.bytes(name, range).buffer);
+    if (!isFloat(dtype)) {
+      throw new CannotError(
+        `read ${this.#source.label}`,
+        `want floats in ${show(name)}`,
+        `its elements are ${dtype}`,
+      );
     }
+    const { start = 0, count = total - start } = range;
+    this.#checkRange(name, start, count);
+    const floats = new Float32Array(count);
+    // A page at a time: a large tensor is not held twice.
+    for (let at = 0; at < count; at += PAGE_ELEMENTS) {
+      const pageCount = Math.min(PAGE_ELEMENTS, count - at);
+      const { buffer } = this.bytes(name, { start: start + at, count: pageCount });
+      widen(dtype, buffer, floats.subarray(at, at + pageCount));
+    }
+    return floats;
   }
 
   /** Gives the file back. */
   close(): void {
     this.#source.close();
   }
+
+  #checkRange(name: string, start: number, count: number): void {
+    const total = this.info(name).count;
+    const isWhole = Number.isInteger(start) && Number.isInteger(count);
+    if (isWhole && start >= 0 && count >= 0 && start + count <= total) return;
+    throw new RangeError(
+      `Cannot read "${name}": want a range within ${total} elements: got ${count} from ${start} on`,
+    );
+  }
+}
+
+type OtherFloat = "f16" | "bf16" | "f64";
+
+function isFloat(dtype: Dtype): dtype is OtherFloat {
+  return dtype === "f16" || dtype === "bf16" || dtype === "f64";
+}
+
+/** Elements of another float type as f32, into an array of as many. */
+function widen(dtype: OtherFloat, buffer: ArrayBuffer, into: Float32Array<ArrayBuffer>): void {
+  if (dtype === "f16") return into.set(new Float16Array(buffer));
+  if (dtype === "f64") return into.set(new Float64Array(buffer));
+  // bf16 is the upper half of an f32.
+  const halves = new Uint16Array(buffer);
+  const bits = new Uint32Array(into.buffer, into.byteOffset, into.length);
+  for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16;
 }
 
 /** Opens a file. @throws {CannotError} when it cannot be read, or is not whole and well formed */
@@ -172,7 +195,7 @@ function readHeader(source: RandomAccess): {
   source.read(bytes, 8);
   const header = parseHeader(bytes, refuse);
 
-  const metadata: Record<string, string> = {};
+  let metadata: Record<string, string> = {};
   const infos: TensorInfo[] = [];
   for (const [name, entry] of Object.entries(header)) {
     if (name !== METADATA) {
@@ -180,10 +203,12 @@ function readHeader(source: RandomAccess): {
       continue;
     }
     if (!isObject(entry)) refuse("want an object in __metadata__", `it has ${show(entry)}`);
-    for (const [key, value] of Object.entries(entry as object)) {
-      if (typeof value === "string") metadata[key] = value;
-      else refuse("want only text in __metadata__", `"${key}" is ${show(value)}`);
+    const pairs = Object.entries(entry as object);
+    const other = pairs.find(([, value]) => typeof value !== "string");
+    if (other) {
+      refuse("want only text in __metadata__", `${show(other[0])} is ${show(other[1])}`);
     }
+    metadata = Object.fromEntries(pairs); // not by assignment: a key can be "__proto__"
   }
   checkLayout(infos, 8 + headerBytes, source.sizeBytes, refuse);
   return { tensors: new Map(infos.map((info) => [info.name, info])), metadata };
@@ -208,39 +233,53 @@ function parseHeader(bytes: Uint8Array, refuse: Refuse): Record<string, unknown>
     refuse("want a header in JSON", (error as Error).message.split("\n")[0]!);
   }
   const twice = duplicateKey(text);
-  if (twice !== undefined) refuse("want each name once", `the header has "${twice}" twice`);
+  if (twice !== undefined) refuse("want each name once", `the header has ${show(twice)} twice`);
   return header as Record<string, unknown>;
 }
 
 function readEntry(name: string, entry: unknown, dataStart: number, refuse: Refuse): TensorInfo {
+  const shown = show(name);
   const keys = isObject(entry) ? Object.keys(entry).sort().join(", ") : show(entry);
   if (keys !== "data_offsets, dtype, shape") {
-    refuse(`want dtype, shape and data_offsets of "${name}"`, `got ${keys || "nothing"}`);
+    refuse(`want dtype, shape and data_offsets of ${shown}`, `got ${cut(keys) || "nothing"}`);
   }
   const { dtype: Name, shape, data_offsets: offsets } = entry as Record<string, unknown>;
   const dtype = (typeof Name === "string" ? Name.toLowerCase() : "") as Dtype;
   if (!Object.hasOwn(ELEMENT_BYTES, dtype) || dtype.toUpperCase() !== Name) {
     refuse(
-      `want "${name}" in one of ${Object.keys(ELEMENT_BYTES).join(" ").toUpperCase()}`,
+      `want ${shown} in one of ${Object.keys(ELEMENT_BYTES).join(" ").toUpperCase()}`,
       `its dtype is ${show(Name)}`,
     );
   }
   if (!isCounts(shape)) {
-    return refuse(`want whole numbers in the shape of "${name}"`, `it is ${show(shape)}`);
+    return refuse(`want whole numbers in the shape of ${shown}`, `it is ${show(shape)}`);
   }
   if (!isCounts(offsets) || offsets.length !== 2 || offsets[0]! > offsets[1]!) {
-    return refuse(`want [begin, end] in the data_offsets of "${name}"`, `got ${show(offsets)}`);
+    return refuse(`want [begin, end] in the data_offsets of ${shown}`, `got ${show(offsets)}`);
   }
-  const count = shape.reduce((product, dim) => product * dim, 1);
+  const count = countOf(shape);
   const sizeBytes = count * ELEMENT_BYTES[dtype];
+  if (!Number.isSafeInteger(sizeBytes)) {
+    refuse(`want fewer than 2^53 bytes in ${shown}`, `its shape is ${show(shape)}`);
+  }
   const [begin, end] = offsets as [number, number];
   if (sizeBytes !== end - begin) {
     refuse(
-      `want ${sizeBytes} bytes for "${name}", ${Name} of (${shape.join(", ")})`,
+      `want ${sizeBytes} bytes for ${shown}, ${Name} of (${cut(shape.join(", "))})`,
       `its data_offsets [${begin}, ${end}] span ${end - begin}`,
     );
   }
   return { name, dtype, shape, count, offsetBytes: dataStart + begin, sizeBytes };
+}
+
+/** Elements of a shape; NaN where a product on the way is no longer exact, which others refuse. */
+function countOf(shape: readonly number[]): number {
+  let count = 1;
+  for (const dim of shape) {
+    count *= dim;
+    if (!Number.isSafeInteger(count)) return NaN;
+  }
+  return count;
 }
 
 /**
@@ -256,12 +295,12 @@ function checkLayout(
   let end = dataStart;
   let before = "the header";
   for (const { name, offsetBytes, sizeBytes } of infos) {
-    const begin = `"${name}" begins at byte ${offsetBytes - dataStart}`;
-    const want = `want "${name}" right after ${before}, at byte ${end - dataStart} of the data`;
+    const begin = `${show(name)} begins at byte ${offsetBytes - dataStart}`;
+    const want = `want ${show(name)} right after ${before}, at byte ${end - dataStart} of the data`;
     if (offsetBytes < end) refuse(want, `${begin} and overlaps it`);
     if (offsetBytes > end) refuse(want, `${begin} and leaves a hole`);
     end = offsetBytes + sizeBytes;
-    before = `"${name}"`;
+    before = show(name);
   }
   const [want, got] = [end - dataStart, fileBytes - dataStart];
   if (got < want) refuse(`want ${want} bytes of data`, `the file is cut off after ${got}`);
@@ -276,9 +315,18 @@ function isCounts(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((n) => Number.isSafeInteger(n) && n >= 0);
 }
 
+/** A value in a message: on one line, not long, however long or deep it is. */
 function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+  if (typeof value === "string") return JSON.stringify(cut(value));
+  const isList = Array.isArray(value);
+  if (!isList && !isObject(value)) return String(value);
+  if (!isList) return "an object";
+  const isFlat = value.length <= MAX_SHOWN && value.every((item) => typeof item !== "object");
+  return isFlat ? cut(JSON.stringify(value)) : `a list of ${value.length}`;
+}
+
+function cut(text: string): string {
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
 }
 
 /** A tensor to be written; what is known before its bytes are. */
@@ -375,10 +423,9 @@ function headerOf(sorted: TensorSource[], metadata?: Readonly<Record<string, str
 }
 
 function sizeOf({ name, dtype, shape }: TensorSource): number {
-  if (!isCounts(shape)) {
-    throw new RangeError(`Cannot write "${name}": want whole numbers in its shape: got (${shape})`);
-  }
-  return shape.reduce((product, dim) => product * dim, 1) * ELEMENT_BYTES[dtype];
+  const sizeBytes = isCounts(shape) ? countOf(shape) * ELEMENT_BYTES[dtype] : NaN;
+  if (Number.isSafeInteger(sizeBytes)) return sizeBytes;
+  throw new RangeError(`Cannot write "${name}": want whole numbers in its shape: got (${shape})`);
 }
 
 /** By UTF-16 code units, the same in every locale. */
