@@ -16,8 +16,13 @@ const BENCHES: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   cross_entropy: () => import("./cross_entropy.ts"),
   adamw: () => import("./adamw.ts"),
   embedding: () => import("./embedding.ts"),
+  sampling: () => import("./sampling.ts"),
   plan: () => import("./plan.ts"),
+  finetune: () => import("./finetune.ts"),
+  finetune_quality: () => import("./finetune_quality.ts"),
   train: () => import("./train.ts"),
+  gpt2: () => import("./gpt2.ts"),
+  serve: () => import("./serve.ts"),
 };
 
 interface Options {

@@ -8,7 +8,7 @@
 // of one head, keys in blocks of four by absolute position (reduction "attention4"). So a row's
 // bits depend neither on the chunk it is in nor on whether its keys are cached.
 // Dispatch grid(NH * ceil(N / (LANES * R))); the head size is 4 * HS4, LANES a multiple of 4.
-// Reads qkv, positions, sequences, table, keys, values. Writes out =.
+// Reads qkv, positions, sequences, table, keys and values (kept as f32 or f16). Writes out =.
 const LANES: u32 = 8u;
 const HS4: u32 = 8u; // vec4s of a head
 const R: u32 = 4u; // rows a lane
@@ -30,9 +30,11 @@ struct Params {
 @group(0) @binding(2) var<storage, read> positions: array<u32>; // (N), DEAD: no row
 @group(0) @binding(3) var<storage, read> sequences: array<u32>; // (N), rows of the table
 @group(0) @binding(4) var<storage, read> table: array<u32>; // (S, columns), blocks
-@group(0) @binding(5) var<storage, read> keys: array<vec4f>; // (slots, NH, HS)
-@group(0) @binding(6) var<storage, read> values: array<vec4f>; // (slots, NH, HS)
+@group(0) @binding(5) var<storage, read> keys: array<stored4>; // (slots, NH, HS)
+@group(0) @binding(6) var<storage, read> values: array<stored4>; // (slots, NH, HS)
 @group(0) @binding(7) var<storage, read_write> out: array<vec4f>; // (N, NH, HS)
+
+// @include "storage.wgsl"
 
 const LOWEST: f32 = -3.4028235e38;
 const DEAD: u32 = 0xffffffffu;
@@ -87,7 +89,7 @@ fn main(
         let e = l * LANES + lane;
         // Four keys are of one block; those past the last visible one are read as it.
         let slot = block_start + min(j + e / HS4, last) % BLOCK;
-        four[l] = keys[slot * C4 + h * HS4 + e % HS4];
+        four[l] = numbers(keys[slot * C4 + h * HS4 + e % HS4]);
       }
       // @unroll
       for (var k = 0u; k < 4u; k++) {
@@ -125,7 +127,7 @@ fn main(
       for (var l = 0u; l < LOADS; l++) {
         let e = l * LANES + lane;
         let slot = block_start + min(j + e / HS4, last) % BLOCK;
-        four[l] = values[slot * C4 + h * HS4 + e % HS4];
+        four[l] = numbers(values[slot * C4 + h * HS4 + e % HS4]);
       }
       // @unroll
       for (var d = 0u; d < HS4; d++) {

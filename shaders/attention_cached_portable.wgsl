@@ -3,7 +3,7 @@
 // As attention_forward_portable, and in its order: one workgroup a row of one head; keys in blocks
 // of WG_SIZE by absolute position, a thread a key for the scores, then a thread a channel for the
 // values (reduction "attention_portable<WG_SIZE>"). Dispatch grid(N * NH). WG_SIZE is a power of two.
-// Reads qkv, positions, sequences, table, keys, values. Writes out =.
+// Reads qkv, positions, sequences, table, keys and values (kept as f32 or f16). Writes out =.
 const BLOCK: u32 = 16u;
 override WG_SIZE: u32 = 64;
 
@@ -22,9 +22,11 @@ struct Params {
 @group(0) @binding(2) var<storage, read> positions: array<u32>; // (N), DEAD: no row
 @group(0) @binding(3) var<storage, read> sequences: array<u32>; // (N), rows of the table
 @group(0) @binding(4) var<storage, read> table: array<u32>; // (S, columns), blocks
-@group(0) @binding(5) var<storage, read> keys: array<f32>; // (slots, NH, HS)
-@group(0) @binding(6) var<storage, read> values: array<f32>; // (slots, NH, HS)
+@group(0) @binding(5) var<storage, read> keys: array<stored>; // (slots, NH, HS)
+@group(0) @binding(6) var<storage, read> values: array<stored>; // (slots, NH, HS)
 @group(0) @binding(7) var<storage, read_write> out: array<f32>; // (N, NH, HS)
+
+// @include "storage.wgsl"
 
 var<workgroup> query: array<f32, 256>;
 var<workgroup> sums: array<f32, 256>; // of the channels of out
@@ -83,7 +85,10 @@ fn main(
       let slot = table[row + j / BLOCK] * BLOCK + j % BLOCK;
       slots[lid.x] = slot;
       var x = 0.0;
-      for (var d = 0u; d < HS; d++) { x = fma(query[d], keys[slot * C + head + d], x); }
+      for (var d = 0u; d < HS; d++) {
+        let at = slot * C + head + d;
+        x = fma(query[d], number(keys[at / PER], at), x);
+      }
       score = x;
     }
     let now = max(top, tree(lid.x, score, true));
@@ -98,7 +103,8 @@ fn main(
     for (var d = lid.x; d < HS; d += WG_SIZE) {
       var x = sums[d] * rescale;
       for (var k = start; k < min(j0 + WG_SIZE, end); k++) {
-        x = fma(weight[k - j0], values[slots[k - j0] * C + head + d], x);
+        let at = slots[k - j0] * C + head + d;
+        x = fma(weight[k - j0], number(values[at / PER], at), x);
       }
       sums[d] = x;
     }

@@ -4,7 +4,7 @@
 // some of the channels for the values. Keys still count in blocks of four by absolute position, so
 // that every sum is that of attention_cached to the bit (reduction "attention4").
 // Dispatch grid(N * NH); the head size is 4 * HS4, LANES a multiple of 4.
-// Reads qkv, positions, sequences, table, keys, values. Writes out =.
+// Reads qkv, positions, sequences, table, keys and values (kept as f32 or f16). Writes out =.
 const LANES: u32 = 8u;
 const HS4: u32 = 8u; // vec4s of a head
 const BLOCK: u32 = 16u; // a multiple of 4
@@ -26,9 +26,11 @@ struct Params {
 @group(0) @binding(2) var<storage, read> positions: array<u32>; // (N), DEAD: no row
 @group(0) @binding(3) var<storage, read> sequences: array<u32>; // (N), rows of the table
 @group(0) @binding(4) var<storage, read> table: array<u32>; // (S, columns), blocks
-@group(0) @binding(5) var<storage, read> keys: array<vec4f>; // (slots, NH, HS)
-@group(0) @binding(6) var<storage, read> values: array<vec4f>; // (slots, NH, HS)
+@group(0) @binding(5) var<storage, read> keys: array<stored4>; // (slots, NH, HS)
+@group(0) @binding(6) var<storage, read> values: array<stored4>; // (slots, NH, HS)
 @group(0) @binding(7) var<storage, read_write> out: array<vec4f>; // (N, NH, HS)
+
+// @include "storage.wgsl"
 
 const LOWEST: f32 = -3.4028235e38;
 const DEAD: u32 = 0xffffffffu;
@@ -64,7 +66,7 @@ fn main(
       let slot = (table[row + j / BLOCK] * BLOCK + j % BLOCK) * C4 + head; // seek to k[j, h, :]
       var x = vec4f(0);
       // @unroll
-      for (var d = 0u; d < HS4; d++) { x = fma(q[d], keys[slot + d], x); }
+      for (var d = 0u; d < HS4; d++) { x = fma(q[d], numbers(keys[slot + d]), x); }
       let score = select(LOWEST, (x.x + x.y) + (x.z + x.w), seen);
       var most = max(score, subgroupShuffle(score, lane ^ 1u));
       most = max(most, subgroupShuffle(most, lane ^ 2u)); // of this lane's four
@@ -92,7 +94,7 @@ fn main(
           total += weight;
           // @unroll
           for (var v = 0u; v < SHARE; v++) {
-            let value = values[seat + min(v * LANES + lane, HS4 - 1u)];
+            let value = numbers(values[seat + min(v * LANES + lane, HS4 - 1u)]);
             o[v] = fma(vec4f(weight), value, o[v]);
           }
         }

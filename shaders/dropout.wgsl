@@ -1,6 +1,6 @@
 // dropout: scales the kept values, zeroes the others; the mask is drawn anew wherever it is needed.
 //   mask[i] = u >= rate ? scale : 0,  u = uniform of word i % 4 of
-//             philox(counter (i / 4, site, step, micro), key (seed_lo, seed_hi))
+//             philox(counter (i / 4 % period, site, step, micro), key (seed_lo, seed_hi))
 //   scale = 1 / (1 - rate)
 //   MODE 0: out = inp mask    MODE 1: out += inp mask    MODE 2: out = residual + inp mask
 // The backward is the same kernel with inp = dout and out = dinp.
@@ -16,7 +16,7 @@ struct Params {
   site: u32,
   rate: f32,
   scale: f32,
-  pad0: u32,
+  period: u32, // vectors after which the mask begins again
   pad1: u32,
   pad2: u32,
 }
@@ -42,7 +42,7 @@ fn main(
     let i = start + j * WG_SIZE;
     if (i >= params.vectors) { return; }
     let words = philox4x32(
-      vec4u(i, params.site, state.step, state.micro),
+      vec4u(i % params.period, params.site, state.step, state.micro),
       vec2u(state.seed_lo, state.seed_hi),
     );
     let kept = philox_uniform(words) >= vec4f(params.rate);

@@ -4,6 +4,7 @@
 // dispatch grid(ceil(N / rows)). wte is a window of the whole table, rows start … start + window -
 // 1: one dispatch a window. The first writes every row (0 for a token that is not in its window),
 // the later ones only the rows of their own tokens. No id and no position reads out of range.
+// Both tables are kept as f32 or as f16.
 // Reads ids (N), wte (window, C), wpe (Tmax, C; where flags & 2), positions (N; where flags & 4).
 // Writes out (N, C) =.
 override WG_SIZE: u32 = 32;
@@ -21,10 +22,12 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> ids: array<u32>; // (N)
-@group(0) @binding(2) var<storage, read> wte: array<f32>; // (window, C)
-@group(0) @binding(3) var<storage, read> wpe: array<f32>; // (Tmax, C)
+@group(0) @binding(2) var<storage, read> wte: array<stored>; // (window, C)
+@group(0) @binding(3) var<storage, read> wpe: array<stored>; // (Tmax, C)
 @group(0) @binding(4) var<storage, read> positions: array<u32>; // (N)
 @group(0) @binding(5) var<storage, read_write> out: array<f32>; // (N, C)
+
+// @include "storage.wgsl"
 
 @compute @workgroup_size(WG_SIZE)
 fn main(
@@ -43,8 +46,8 @@ fn main(
     if ((params.flags & 4u) != 0u) { position = min(positions[n], params.Tmax - 1u); }
     let added = position * C; // seek to wpe[position, :]
     for (var c = lid.x; c < C; c += WG_SIZE) {
-      var y = select(f32(0), wte[chosen + c], inside);
-      if ((params.flags & 2u) != 0u) { y += wpe[added + c]; }
+      var y = select(f32(0), number(wte[(chosen + c) / PER], chosen + c), inside);
+      if ((params.flags & 2u) != 0u) { y += number(wpe[(added + c) / PER], added + c); }
       out[n * C + c] = y;
     }
   }

@@ -7,7 +7,7 @@
 // which go to all lanes by a shuffle, and owns TV vec4 columns of b.
 // Needs N, lda, ldout and both columns to be multiples of 4; M and K are any: a's last vec4 may
 // reach beyond K, where it is not used.
-// Reads a, b, bias (flag 1), residual. Writes out = or +=, pre =.
+// Reads a, b (kept as f32 or f16), bias (flag 1), residual. Writes out = or +=, pre =.
 const LANES: u32 = 8u;
 const TM: u32 = 32u; // a multiple of LANES
 const TV: u32 = 2u;
@@ -15,7 +15,7 @@ const G: u32 = TM / LANES; // rows of a that a lane loads
 const EPILOGUE: u32 = 0u;
 const KEEP: u32 = 0u;
 const FAR: u32 = 0u; // 1: b is too large for a core's cache
-const LINES: u32 = LANES * TV / 4u; // cache lines of 64 bytes of a row of b
+const LINES: u32 = LANES * TV / LINE; // cache lines of 64 bytes of a row of b
 
 struct Params {
   M: u32,
@@ -34,12 +34,13 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4f>; // (M, lda)
-@group(0) @binding(2) var<storage, read> b: array<vec4f>; // (K, N)
+@group(0) @binding(2) var<storage, read> b: array<stored4>; // (K, N)
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>; // (N)
 @group(0) @binding(4) var<storage, read> residual: array<vec4f>; // (M, N)
 @group(0) @binding(5) var<storage, read_write> pre: array<vec4f>; // (M, N)
 @group(0) @binding(6) var<storage, read_write> out: array<vec4f>; // (M, ldout)
 
+// @include "storage.wgsl"
 // @include "gelu.wgsl"
 
 fn activation(x: vec4f) -> vec4f {
@@ -78,7 +79,9 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
     for (var t = 0u; t < 4u; t++) {
       let at = min(k + t, params.K - 1u) * N4; // seek to b[k + t, :]
       // @unroll
-      for (var j = 0u; j < TV; j++) { p[t * TV + j] = b[at + min(col + j * LANES, N4 - 1u)]; }
+      for (var j = 0u; j < TV; j++) {
+        p[t * TV + j] = numbers(b[at + min(col + j * LANES, N4 - 1u)]);
+      }
     }
     if (FAR == 1u) {
       // Touch the next rows' cache lines all at once, a lane each: else they come one by one.
@@ -87,7 +90,7 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
       for (var j = 0u; j < TV; j++) {
         let line = j * LANES + lane;
         let at = min(k + 4u + line / LINES, params.K - 1u) * N4;
-        let x = b[at + min(wg.x * (LANES * TV) + line % LINES * 4u, N4 - 1u)].x;
+        let x = b[at + min(wg.x * (LANES * TV) + line % LINES * LINE, N4 - 1u)].x;
         touched |= bitcast<u32>(x) & params.zero;
       }
     }

@@ -24,12 +24,13 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4f>; // (M, lda)
-@group(0) @binding(2) var<storage, read> b: array<vec4f>; // (K, N)
+@group(0) @binding(2) var<storage, read> b: array<stored4>; // (K, N)
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>; // (N)
 @group(0) @binding(4) var<storage, read> residual: array<vec4f>; // (M, N)
 @group(0) @binding(5) var<storage, read_write> pre: array<vec4f>; // (M, N)
 @group(0) @binding(6) var<storage, read_write> out: array<vec4f>; // (M, ldout)
 
+// @include "storage.wgsl"
 // @include "gelu.wgsl"
 
 fn activation(x: vec4f) -> vec4f {
@@ -65,7 +66,7 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
       let at = min(k + t, params.K - 1u) * N4; // seek to b[k + t, :]
       // @unroll
       for (var j = 0u; j < TV; j++) {
-        let p = b[at + min(col + j * WG_SIZE, N4 - 1u)];
+        let p = numbers(b[at + min(col + j * WG_SIZE, N4 - 1u)]);
         // @unroll
         for (var i = 0u; i < ROWS; i++) {
           sum[i * TV + j] = fma(vec4f(q[i][t]), p, sum[i * TV + j]);

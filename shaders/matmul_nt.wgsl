@@ -5,11 +5,12 @@
 // every LANES-th row of a, which go to all lanes by a shuffle, and owns TV times 4 neighbours among
 // the rows of b, so that out is stored as vec4.
 // Needs N, K, lda, ldout and both columns to be multiples of 4; M is any.
-// Reads a, b. Writes out = or +=.
+// Reads a, b (kept as f32 or f16). Writes out = or +=.
 const LANES: u32 = 8u;
 const TM: u32 = 32u; // a multiple of LANES
 const TV: u32 = 2u;
 const G: u32 = TM / LANES; // rows of a that a lane loads
+const TS: u32 = 8u; // rows stored in one go, a divisor of TM
 const ADD: u32 = 0u;
 
 struct Params {
@@ -25,8 +26,10 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4f>; // (M, lda)
-@group(0) @binding(2) var<storage, read> b: array<vec4f>; // (N, K)
+@group(0) @binding(2) var<storage, read> b: array<stored4>; // (N, K)
 @group(0) @binding(3) var<storage, read_write> out: array<vec4f>; // (M, ldout)
+
+// @include "storage.wgsl"
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec3u) {
@@ -34,6 +37,9 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
   let N4 = params.N / 4u;
   let K4 = params.K / 4u;
   let lda4 = params.lda / 4u;
+  let ldout4 = params.ldout / 4u;
+  let a4 = params.a_column / 4u;
+  let last_row = params.M - 1u;
   let row = wg.y * TM;
   let col = wg.x * (LANES * TV) + lane;
   var sum: array<vec4f, TM * TV>;
@@ -43,13 +49,13 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
     // @unroll
     for (var g = 0u; g < G; g++) {
       // Seek to a[row, k]; beyond the last row the last one again, whose sums are not stored.
-      q[g] = a[min(row + g * LANES + lane, params.M - 1u) * lda4 + params.a_column / 4u + k];
+      q[g] = a[min(row + g * LANES + lane, last_row) * lda4 + a4 + k];
     }
     // @unroll
     for (var j = 0u; j < TV; j++) {
       let n = 4u * min(col + j * LANES, N4 - 1u);
       // @unroll
-      for (var c = 0u; c < 4u; c++) { p[4u * j + c] = b[(n + c) * K4 + k]; }
+      for (var c = 0u; c < 4u; c++) { p[4u * j + c] = numbers(b[(n + c) * K4 + k]); }
     }
     // @unroll
     for (var i = 0u; i < TM; i++) {
@@ -64,15 +70,21 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
       }
     }
   }
-  // @unroll
-  for (var j = 0u; j < TV; j++) {
-    let c = col + j * LANES;
+  // TS rows in one go: all of them unrolled compile for twice as long and run no faster.
+  for (var r = row; r < min(row + TM, params.M); r += TS) {
     // @unroll
-    for (var i = 0u; i < TM; i++) {
-      if (row + i < params.M && c < N4) {
-        let at = (row + i) * (params.ldout / 4u) + params.out_column / 4u + c;
-        if (ADD == 1u) { out[at] += sum[i * TV + j]; } else { out[at] = sum[i * TV + j]; }
+    for (var j = 0u; j < TV; j++) {
+      let c = col + j * LANES;
+      // @unroll
+      for (var i = 0u; i < TS; i++) {
+        if (r + i < params.M && c < N4) {
+          let at = (r + i) * ldout4 + params.out_column / 4u + c;
+          if (ADD == 1u) { out[at] += sum[i * TV + j]; } else { out[at] = sum[i * TV + j]; }
+        }
       }
     }
+    // The next rows move up to where the loop takes them.
+    // @unroll
+    for (var i = 0u; i < (TM - TS) * TV; i++) { sum[i] = sum[i + TS * TV]; }
   }
 }

@@ -4,7 +4,7 @@
 // A thread has TC rows of b, WG_SIZE apart, for ROWS rows of a; dispatch
 // (ceil(N / (WG_SIZE TC)), ceil(M / ROWS)).
 // Needs K, lda and a_column to be multiples of 4; M, N and out's layout are any.
-// Reads a, b. Writes out = or +=.
+// Reads a, b (kept as f32 or f16). Writes out = or +=.
 const WG_SIZE: u32 = 32u;
 const ROWS: u32 = 1u;
 const TC: u32 = 4u;
@@ -23,8 +23,10 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4f>; // (M, lda)
-@group(0) @binding(2) var<storage, read> b: array<vec4f>; // (N, K)
+@group(0) @binding(2) var<storage, read> b: array<stored4>; // (N, K)
 @group(0) @binding(3) var<storage, read_write> out: array<f32>; // (M, ldout)
+
+// @include "storage.wgsl"
 
 @compute @workgroup_size(WG_SIZE)
 fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec3u) {
@@ -42,7 +44,8 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
     }
     // @unroll
     for (var j = 0u; j < TC; j++) {
-      let p = b[(params.b_row + min(col + j * WG_SIZE, params.N - 1u)) * K4 + k];
+      let at = (params.b_row + min(col + j * WG_SIZE, params.N - 1u)) * K4 + k;
+      let p = numbers(b[at]);
       // @unroll
       for (var i = 0u; i < ROWS; i++) {
         // @unroll

@@ -10,7 +10,7 @@
 // A workgroup of SIDE x SIDE threads takes a tile of TILE x TILE elements, DEPTH terms at a time
 // through workgroup memory; a thread has 4 x 4 elements, SIDE apart, so that neighbours store to
 // neighbours. Dispatch (ceil(N / TILE), ceil(M / TILE)).
-// Reads a, b, bias (flag 1), residual. Writes out = or +=, beside = or +=.
+// Reads a, b (kept as f32 or f16), bias (flag 1), residual. Writes out = or +=, beside = or +=.
 const SIDE: u32 = 16u;
 const TILE: u32 = 4u * SIDE;
 const DEPTH: u32 = 16u;
@@ -36,7 +36,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>; // (M, lda); tn: (K, lda)
-@group(0) @binding(2) var<storage, read> b: array<f32>; // (K, ldb); nt: (N, ldb)
+@group(0) @binding(2) var<storage, read> b: array<stored>; // (K, ldb); nt: (N, ldb)
 @group(0) @binding(3) var<storage, read> bias: array<f32>; // (N)
 @group(0) @binding(4) var<storage, read> residual: array<f32>; // (M, N)
 @group(0) @binding(5) var<storage, read_write> beside: array<f32>; // (M, N) or (N)
@@ -45,6 +45,7 @@ struct Params {
 var<workgroup> a_tile: array<f32, DEPTH * TILE>;
 var<workgroup> b_tile: array<f32, DEPTH * TILE>;
 
+// @include "storage.wgsl"
 // @include "gelu.wgsl"
 
 fn activation(x: f32) -> f32 {
@@ -60,8 +61,10 @@ fn a_at(m: u32, k: u32) -> f32 {
 
 fn b_at(k: u32, n: u32) -> f32 {
   if (n >= params.N || k >= params.K) { return 0.0; }
-  if (LAYOUT == 1u) { return b[(params.b_row + n) * params.ldb + k]; }
-  return b[(params.b_row + k) * params.ldb + n];
+  let along = (params.b_row + n) * params.ldb + k;
+  let across = (params.b_row + k) * params.ldb + n;
+  let at = select(across, along, LAYOUT == 1u);
+  return number(b[at / PER], at);
 }
 
 @compute @workgroup_size(SIDE, SIDE)

@@ -13,6 +13,7 @@ const TM: u32 = 32u; // a multiple of 4
 const TV: u32 = 2u;
 const TK: u32 = 4u; // rows of a and b an iteration
 const G: u32 = (TM / 4u + LANES - 1u) / LANES; // vec4 of a row of a that a lane loads
+const TS: u32 = 8u; // rows stored in one go, a divisor of TM
 const ADD: u32 = 0u;
 const COLUMN_SUM: u32 = 0u;
 
@@ -38,6 +39,10 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
   let lane = lid.x;
   let N4 = params.N / 4u;
   let lda4 = params.lda / 4u;
+  let ldout4 = params.ldout / 4u;
+  let K = params.K;
+  let a4 = params.a_column / 4u;
+  let last_k = K - 1u;
   let row = wg.y * TM;
   let col = wg.x * (LANES * TV) + lane;
   let last = (params.M - 1u) / 4u;
@@ -45,20 +50,20 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
   var total: array<vec4f, TV>;
   var q: array<vec4f, G * TK>;
   var p: array<vec4f, TV * TK>;
-  for (var k = 0u; k < params.K; k += TK) {
+  for (var k = 0u; k < K; k += TK) {
     // @unroll
     for (var t = 0u; t < TK; t++) {
-      let n = min(k + t, params.K - 1u);
+      let n = min(k + t, last_k);
       // @unroll
       for (var g = 0u; g < G; g++) {
         // Seek to a[k + t, row]; beyond the last row of out the last one again, not stored.
-        q[t * G + g] = a[n * lda4 + params.a_column / 4u + min(row / 4u + g * LANES + lane, last)];
+        q[t * G + g] = a[n * lda4 + a4 + min(row / 4u + g * LANES + lane, last)];
       }
       // @unroll
       for (var j = 0u; j < TV; j++) {
         // Beyond the last k zeros, which change no sum.
         let x = b[n * N4 + min(col + j * LANES, N4 - 1u)];
-        p[t * TV + j] = select(vec4f(0), x, k + t < params.K);
+        p[t * TV + j] = select(vec4f(0), x, k + t < K);
       }
     }
     // @unroll
@@ -84,18 +89,30 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
       }
     }
   }
-  // @unroll
-  for (var j = 0u; j < TV; j++) {
-    let c = col + j * LANES;
-    if (COLUMN_SUM == 1u) {
-      if (wg.y == 0u && c < N4) { column_sum[c] += total[j]; }
-    }
-    // @unroll
-    for (var i = 0u; i < TM; i++) {
-      if (row + i < params.M && c < N4) {
-        let at = (row + i) * (params.ldout / 4u) + params.out_column / 4u + c;
-        if (ADD == 1u) { out[at] += sum[i * TV + j]; } else { out[at] = sum[i * TV + j]; }
+  if (COLUMN_SUM == 1u) {
+    if (wg.y == 0u) {
+      // @unroll
+      for (var j = 0u; j < TV; j++) {
+        let c = col + j * LANES;
+        if (c < N4) { column_sum[c] += total[j]; }
       }
     }
+  }
+  // TS rows in one go: all of them unrolled compile for twice as long and run no faster.
+  for (var r = row; r < min(row + TM, params.M); r += TS) {
+    // @unroll
+    for (var j = 0u; j < TV; j++) {
+      let c = col + j * LANES;
+      // @unroll
+      for (var i = 0u; i < TS; i++) {
+        if (r + i < params.M && c < N4) {
+          let at = (r + i) * ldout4 + params.out_column / 4u + c;
+          if (ADD == 1u) { out[at] += sum[i * TV + j]; } else { out[at] = sum[i * TV + j]; }
+        }
+      }
+    }
+    // The next rows move up to where the loop takes them.
+    // @unroll
+    for (var i = 0u; i < (TM - TS) * TV; i++) { sum[i] = sum[i + TS * TV]; }
   }
 }

@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
-"""Train nanoGPT's model with PyTorch on the CPU, from given weights and on given batches.
+"""Train nanoGPT's model with PyTorch on the CPU, and say where its own run of the recipe starts.
 
-    python3 bench/peers/torch_train.py FOLDER
+    python3 bench/peers/torch_train.py start FOLDER
+    python3 bench/peers/torch_train.py train FOLDER
 
-bench/train.ts writes the folder and reads what is printed: one JSON object a line, {step, loss, ms}
-for each step, then {validationLoss, torch, threads}. It has
-    config.json          sizes, schedule and optimiser, in the words of this project
+bench/train.ts writes the folder and calls `start`, then `train`. It has
+    config.json          sizes, seed, schedule and optimiser, in the words of this project
+    training.u32         the tokens of the training split
+    validation.u32       the tokens of the validation split
     weights.safetensors  initial weights, float32, by their names in a checkpoint of GPT-2
     batches.u32          for each step ids (B, T), then targets (B, T)
-    validation.u32       the tokens of the validation split
+`start` writes the last two: the weights and the windows that nanoGPT's train.py draws from the seed.
+`train` reads them and prints one JSON object a line, {step, loss, ms} for each step, then
+{validationLoss, torch, threads}.
 Model, optimiser and schedule are those of nanoGPT's model.py and train.py
-(https://github.com/karpathy/nanoGPT), which is GPT-2 with an exact GELU and optional biases; only
-numbers that come from the folder are left out: initialisation and the choice of windows.
+(https://github.com/karpathy/nanoGPT), which is GPT-2 with an exact GELU and optional biases. Modules
+are made in its order, so that its seed gives its weights to the bit.
 """
 
 import json
@@ -26,6 +30,8 @@ from torch.nn import functional as F
 
 THREADS = 2
 EVALUATION_ROWS = 64
+# A checkpoint of GPT-2 has linear weights as (in, out), torch as (out, in).
+TRANSPOSED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 
 
 class LayerNorm(nn.Module):
@@ -96,6 +102,21 @@ class GPT(nn.Module):
         self.lm_head = nn.Linear(C, config["vocabSize"], bias=False)
         self.transformer.wte.weight = self.lm_head.weight  # tied
 
+    def initialise(self):
+        """N(0, 0.02), projections into the residual stream less; the order draws the numbers."""
+        self.apply(self._initialise_module)  # the tied matrix twice, as in nanoGPT
+        std = 0.02 / math.sqrt(2 * len(self.transformer.h))
+        for name, parameter in self.named_parameters():
+            if name.endswith("c_proj.weight"):
+                nn.init.normal_(parameter, mean=0.0, std=std)
+
+    @staticmethod
+    def _initialise_module(module):
+        if isinstance(module, (nn.Linear, nn.Embedding)):
+            nn.init.normal_(module.weight, mean=0.0, std=0.02)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+
     def forward(self, ids, targets, reduction="mean"):
         positions = torch.arange(ids.size(1))
         x = self.transformer.wte(ids) + self.transformer.wpe(positions)
@@ -129,6 +150,18 @@ def learning_rate(step, config):
     return least + 0.5 * (1.0 + math.cos(math.pi * done)) * (lr - least)
 
 
+def write_safetensors(path, tensors):
+    """As read_safetensors() reads it."""
+    header, parts, at = {}, [], 0
+    for name, tensor in tensors.items():
+        parts.append(tensor.contiguous().numpy().tobytes())
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape),
+                        "data_offsets": [at, at + len(parts[-1])]}
+        at += len(parts[-1])
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(parts))
+
+
 def read_safetensors(path):
     """float32 tensors by name; 8 bytes of header length, a JSON header, the data."""
     data = bytearray(path.read_bytes())
@@ -148,13 +181,17 @@ def read_u32(path):
     return torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.int32).long()
 
 
+def save(model):
+    values = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    return {name: value.T if name.endswith(TRANSPOSED) else value
+            for name, value in values.items()}
+
+
 def load(model, tensors):
-    """A checkpoint of GPT-2 has linear weights as (in, out), torch as (out, in)."""
-    transposed = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             value = tensors.pop(name)
-            parameter.copy_(value.T if name.endswith(transposed) else value)
+            parameter.copy_(value.T if name.endswith(TRANSPOSED) else value)
     if tensors:
         raise SystemExit(f"Cannot load the weights: known names: got {', '.join(tensors)}")
 
@@ -177,9 +214,44 @@ def validation_loss(model, tokens, T):
     return total / count
 
 
-def main(folder):
+def windows(config, training, validation_count):
+    """The batches (steps, 2, B, T) that train.py trains on.
+
+    It draws the first before its loop and the next within each step. An evaluation, which comes
+    first in its step, draws windows of both splits in between.
+    """
+    B, T = config["B"], config["T"]
+
+    def draw(count):
+        return torch.randint(count - T, (B,))
+
+    batches = []
+    starts = draw(len(training))
+    for step in range(config["steps"]):
+        if step % config["evalEvery"] == 0:
+            for count in (len(training), validation_count):
+                for _ in range(config["evalBatches"]):
+                    draw(count)
+        batches.append(torch.stack([torch.stack([training[at + shift:at + shift + T]
+                                                 for at in starts.tolist()])
+                                    for shift in (0, 1)]))
+        starts = draw(len(training))
+    return torch.stack(batches)
+
+
+def start(folder, config):
+    torch.manual_seed(config["seed"])
+    model = GPT(config)
+    model.initialise()
+    write_safetensors(folder / "weights.safetensors", save(model))
+    training, validation = (read_u32(folder / f"{split}.u32")
+                            for split in ("training", "validation"))
+    batches = windows(config, training, len(validation))
+    (folder / "batches.u32").write_bytes(batches.to(torch.int32).numpy().tobytes())
+
+
+def train(folder, config):
     torch.set_num_threads(THREADS)
-    config = json.loads((folder / "config.json").read_text())
     B, T = config["B"], config["T"]
     model = GPT(config)
     load(model, read_safetensors(folder / "weights.safetensors"))
@@ -201,5 +273,10 @@ def main(folder):
     print(json.dumps({"validationLoss": loss, "torch": torch.__version__, "threads": THREADS}))
 
 
+def main(action, folder):
+    config = json.loads((folder / "config.json").read_text())
+    {"start": start, "train": train}[action](folder, config)
+
+
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]))
+    main(sys.argv[1], pathlib.Path(sys.argv[2]))

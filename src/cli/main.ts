@@ -8,9 +8,6 @@
 import { Command } from "commander";
 import { runMain, UsageError } from "./errors.ts";
 
-// Commands whose names are settled and whose code is still to come.
-const PLANNED = ["serve"];
-
 function program(setStatus: (status: number) => void): Command {
   const root = new Command("brachio")
     .description("Train, generate and serve GPTs with Deno and WebGPU")
@@ -38,9 +35,16 @@ function program(setStatus: (status: number) => void): Command {
 
   root.command("train")
     .description("train a model; without a stage: pretrain")
-    .addCommand(pretrainCommand(setStatus), { isDefault: true });
+    .addCommand(pretrainCommand(setStatus), { isDefault: true })
+    .addCommand(finetuneCommand(setStatus));
 
   root.addCommand(generateCommand(setStatus));
+  root.addCommand(predictCommand(setStatus));
+  root.addCommand(importCommand(setStatus));
+  root.addCommand(exportCommand(setStatus));
+
+  root.addCommand(serveCommand(setStatus));
+  root.addCommand(keysCommand(setStatus));
 
   const tokenizer = root.command("tokenizer")
     .description("make a tokenizer")
@@ -82,6 +86,49 @@ function pretrainCommand(setStatus: (status: number) => void): Command {
     });
 }
 
+function finetuneCommand(setStatus: (status: number) => void): Command {
+  return new Command("finetune")
+    .description("fine-tune a run's decoder on examples of a task, as GPT-1")
+    .option("--task <task>", "classification, entailment, similarity or choice")
+    .option("--preset <name>", "columns and labels of known data: sst2, rte, stsb, copa")
+    .option("--data <file>", "TSV, CSV, JSONL or XML with named columns")
+    .option("--dev <file>", "the same to evaluate on; else a share of the data is held out")
+    .option("--from <run>", "the run to start from; else the newest")
+    .option("--checkpoint <which>", "of that run: current, last, best or a step", which, "current")
+    .option("--skip-bad", "leave bad rows out, and list them")
+    .option("--epochs <count>", "passes over the data", count("--epochs"))
+    .option("--config <file>", "a JSONC file of settings")
+    .option("--set <a.b=c...>", "one setting, over the file and the preset")
+    .option("--name <name>", "name of the new run")
+    .option("--runs <folder>", "folder of all runs: BRACHIO_RUNS, else runs")
+    .option("--resume <run>", "go on with a run from its last checkpoint")
+    .option("--no-subgroups", "without the subgroups feature")
+    .option("--no-f16", "without the shader-f16 feature")
+    .configureOutput({ writeErr: () => {} })
+    .exitOverride()
+    .action(async (options) => {
+      setStatus(await (await import("./finetune.ts")).trainFinetune(options));
+    });
+}
+
+function predictCommand(setStatus: (status: number) => void): Command {
+  return new Command("predict")
+    .description("what a fine-tuned run says of examples, a line of JSON each")
+    .option("--data <file>", "TSV, CSV, JSONL or XML with the columns of the training data")
+    .option("--text <text...>", "one example: its text, its pair, or a text and its choices")
+    .option("--out <file>", "where the lines go; else standard output")
+    .option("--run <name>", "a run; else the newest that was fine-tuned")
+    .option("--runs <folder>", "folder of all runs: BRACHIO_RUNS, else runs")
+    .option("--checkpoint <which>", "current, last, best or a step", which, "current")
+    .option("--batch-rows <count>", "examples of a batch", count("--batch-rows"), 32)
+    .option("--skip-bad", "leave bad rows out, and list them")
+    .option("--no-subgroups", "without the subgroups feature")
+    .option("--no-f16", "without the shader-f16 feature")
+    .configureOutput({ writeErr: () => {} })
+    .exitOverride()
+    .action(async (options) => setStatus(await (await import("./predict.ts")).predict(options)));
+}
+
 function generateCommand(setStatus: (status: number) => void): Command {
   return new Command("generate")
     .description("write text with a trained model; without a prompt: from the start of a line")
@@ -116,6 +163,91 @@ function generateCommand(setStatus: (status: number) => void): Command {
     .action(async (input, options) => {
       setStatus(await (await import("./generate.ts")).generate({ ...options, input }));
     });
+}
+
+function importCommand(setStatus: (status: number) => void): Command {
+  return new Command("import")
+    .description("make a run of a Hugging Face folder of GPT-2 or openai-gpt")
+    .argument("<folder>", "config.json, model.safetensors or its shards, and a tokenizer")
+    .option("--name <name>", "name of the new run; else the folder's")
+    .option("--runs <folder>", "folder of all runs: BRACHIO_RUNS, else runs")
+    .option("--tokenizer <file>", "a tokenizer.json in place of the folder's own, or gpt2")
+    .configureOutput({ writeErr: () => {} })
+    .exitOverride()
+    .action(async (folder, options) => {
+      setStatus(await (await import("./import.ts")).importFolder(folder, options));
+    });
+}
+
+function exportCommand(setStatus: (status: number) => void): Command {
+  return new Command("export")
+    .description("write a model for transformers, or for llama.cpp")
+    .requiredOption("--out <path>", "a new folder; or a new file ending in .gguf, for llama.cpp")
+    .option("--run <name>", "a run; else the newest")
+    .option("--runs <folder>", "folder of all runs: BRACHIO_RUNS, else runs")
+    .option("--checkpoint <which>", "current, last, best or a step", which, "current")
+    .option("--dtype <type>", "f32, f16 or bf16", floatDtype, "f32")
+    .configureOutput({ writeErr: () => {} })
+    .exitOverride()
+    .action(async (options) => {
+      setStatus(await (await import("./export.ts")).exportRun(options));
+    });
+}
+
+function floatDtype(text: string): string {
+  if (["f32", "f16", "bf16"].includes(text)) return text;
+  throw new UsageError(`--dtype must be f32, f16 or bf16: got "${text}"`);
+}
+
+function serveCommand(setStatus: (status: number) => void): Command {
+  return new Command("serve")
+    .description("serve runs over HTTP, as OpenAI's clients expect; without --run: the newest")
+    .option("--run <name...>", "runs to serve, the first by default")
+    .option("--runs <folder>", "folder of all runs: BRACHIO_RUNS, else runs")
+    .option("--host <address>", "address to listen at; else 127.0.0.1")
+    .option("--port <number>", "port; else 8080, 0 is any that is free", count("--port"))
+    .option("--queue <count>", "texts under way and waiting; else 128", count("--queue"))
+    .option("--database <file>", "SQLite file of served completions; else in the runs' folder")
+    .option("--allow-host <name...>", "names that the Host header may have; * is any")
+    .option("--cors <origin...>", "origins whose pages may call the server")
+    .option("--no-auth", "ask nobody for an API key")
+    .option("--no-store", "keep no completions")
+    .option("--store-prompts", "keep the texts of prompts, too")
+    .option("--config <file>", "a JSONC file of settings")
+    .option("--set <a.b=c...>", "one setting, over the file")
+    .option("--no-subgroups", "without the subgroups feature")
+    .option("--no-f16", "without the shader-f16 feature")
+    .configureOutput({ writeErr: () => {} })
+    .exitOverride()
+    .action(async (options) => setStatus(await (await import("./serve.ts")).serve(options)));
+}
+
+function keysCommand(setStatus: (status: number) => void): Command {
+  const RUNS = ["--runs <folder>", "folder of all runs: BRACHIO_RUNS, else runs"] as const;
+  const keys = new Command("keys")
+    .description("who may call a server")
+    .configureOutput({ writeErr: () => {} })
+    .exitOverride()
+    .action(() => {
+      throw new UsageError("keys needs a command: create, list or revoke");
+    });
+  const load = () => import("./keys.ts");
+  keys.command("create")
+    .description("make a key, and show it once")
+    .argument("<name>", "whose it is")
+    .option("--scope <scope...>", "infer, feedback:write, feedback:read, admin", ["infer"])
+    .option(...RUNS)
+    .action(async (name, options) => setStatus(await (await load()).createKey(name, options)));
+  keys.command("list")
+    .description("show all keys but their texts")
+    .option(...RUNS)
+    .action(async (options) => setStatus(await (await load()).listKeys(options)));
+  keys.command("revoke")
+    .description("take a key away")
+    .argument("<id>", "key-…")
+    .option(...RUNS)
+    .action(async (id, options) => setStatus(await (await load()).revokeKey(id, options)));
+  return keys;
 }
 
 /** Which checkpoint of a run. */
@@ -160,10 +292,6 @@ if (import.meta.main) {
     // A task runs in the repository's folder; paths the user types are meant from the user's.
     const callerFolder = Deno.env.get("INIT_CWD");
     if (callerFolder) Deno.chdir(callerFolder);
-    const [command] = Deno.args;
-    if (command !== undefined && PLANNED.includes(command)) {
-      throw new UsageError(`"${command}" is not in this version yet`);
-    }
     let status = 0;
     await program((code) => status = code).parseAsync(Deno.args, { from: "user" });
     return status;

@@ -31,9 +31,16 @@ import {
   pretrainSchema,
   resolveModel,
 } from "../train/pretrain_config.ts";
+import {
+  makeTokenizer,
+  prepare,
+  sourcesOf,
+  tokenizerFiles,
+  withFullPaths,
+} from "../train/pretrain_data.ts";
+import { checkSameBits, logEvent, pretrainVariants, takeBack } from "../train/pretrain_run.ts";
 import { UsageError } from "./errors.ts";
 import { Progress } from "./progress.ts";
-import { makeTokenizer, prepare, sourcesOf, tokenizerFiles, withFullPaths } from "./train_data.ts";
 
 /** Options of `brachio train pretrain`, as the command line gives them. */
 export interface PretrainCommand {
@@ -88,7 +95,7 @@ export async function trainPretrain(options: PretrainCommand): Promise<number> {
   cleanup.defer(() => data.close());
   const model = resolveModel(config, tokenizer.vocabSize);
   const info = runInfo(device, config, data);
-  if (past) checkSame(past, info);
+  if (past) checkSameBits(past, info);
   checkMemory(device, model);
   const files = tokenizerFiles(tokenizer, model);
   const state = await usage(() =>
@@ -101,14 +108,7 @@ export async function trainPretrain(options: PretrainCommand): Promise<number> {
   cleanup.defer(stopOnSignals(state));
   const run = past ?? await RunWriter.create(root, name, info);
   if (past) {
-    // A crash between these leaves the run as it was, or the new settings with the old metrics.
-    const then = { ...past.info, config: info.config };
-    await past.writeText("run.json", JSON.stringify(then, null, 2) + "\n");
-    if (checkpoint) {
-      await past.rewindTo(checkpoint);
-      await past.setCurrent(checkpoint.step); // a crash can come between a save and these
-      await past.prune({ last: config.keep, best: true });
-    } else await past.rewindToStart();
+    await takeBack(past, checkpoint, withFullPaths(config));
   } else {
     cleanup.defer(() => run.close());
   }
@@ -128,14 +128,7 @@ async function drive(state: Pretraining, run: RunWriter, device: Device): Promis
   });
   for await (const event of pretrain(state, run)) {
     if (event.kind === "step") {
-      const tokensPerSecond = progress.step(event);
-      run.log({
-        step: event.step + 1,
-        "train/loss": event.loss,
-        lr: event.lr,
-        grad_norm: event.gradNorm,
-        tokens_per_second: Math.round(tokensPerSecond),
-      });
+      logEvent(run, event, progress.step(event));
       continue;
     }
     if (event.kind === "evaluation") {
@@ -144,12 +137,7 @@ async function drive(state: Pretraining, run: RunWriter, device: Device): Promis
           `${event.perplexity.toFixed(2)}, ${event.bitsPerByte.toFixed(3)} bits a byte ` +
           `(${event.wholeSplit ? "whole split" : `${event.tokens} tokens`})`,
       );
-      run.log({
-        step: event.step,
-        "val/loss": event.loss,
-        "val/perplexity": event.perplexity,
-        "val/bits_per_byte": event.bitsPerByte,
-      });
+      logEvent(run, event);
     } else if (event.kind === "sample") {
       await addSample(run, event.step, event.text);
       progress.line(`step ${event.step}: writes ${firstLine(event.text)}`);
@@ -179,7 +167,7 @@ function firstLine(text: string): string {
 }
 
 /** Draws the run as it is now; training goes on without it where that fails. */
-async function report(run: RunWriter, progress: Progress): Promise<void> {
+export async function report(run: RunWriter, progress: Progress): Promise<void> {
   try {
     const { writeReport } = await import("../run/report.ts");
     await writeReport(run);
@@ -189,7 +177,7 @@ async function report(run: RunWriter, progress: Progress): Promise<void> {
 }
 
 /** Ctrl-C asks the stage to save and end; twice ends at once. @returns what stops listening */
-function stopOnSignals(state: Pretraining): () => void {
+export function stopOnSignals(state: { stopping: boolean }): () => void {
   let askedMs: number | undefined;
   const stop = () => {
     const nowMs = performance.now();
@@ -244,13 +232,13 @@ async function resolveConfig(
   if (changed.length === 0) return config;
   throw new CannotError(
     `go on with run "${past.name}"`,
-    "want the model, the data and their order that it began with",
+    "want the model, the data, their order and evaluation that it began with",
     `another ${changed.join(", ")}`,
   );
 }
 
 /** What a value that the user gave makes impossible is the user's to mend. */
-async function usage<T>(work: () => T | Promise<T>): Promise<T> {
+export async function usage<T>(work: () => T | Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
@@ -272,29 +260,14 @@ function runInfo(device: Device, config: PretrainConfig, data: PreparedData): Ru
       tokens: data.train.count + data.val.count,
     }],
     config: JSON.parse(JSON.stringify(withFullPaths(config))),
-    variants: { matmul: "sequential", lanes: `${device.lanes}` },
+    variants: pretrainVariants(device),
     versions: { deno: Deno.version.deno, v8: Deno.version.v8 },
     adapter: { description, vendor, architecture },
   };
 }
 
-/** Refuses where the run could not go on bit for bit. */
-function checkSame({ name, info: then }: RunWriter, now: RunInfo): void {
-  const act = `go on with run "${name}"`;
-  if (then.data[0]?.sha256 !== now.data[0]!.sha256) {
-    throw new CannotError(act, "want the data it began with", "the files have changed");
-  }
-  if (JSON.stringify(then.variants) !== JSON.stringify(now.variants)) {
-    throw new CannotError(
-      act,
-      `want kernels of the same order of sums (${JSON.stringify(then.variants)})`,
-      `this device has ${JSON.stringify(now.variants)}`,
-    );
-  }
-}
-
 /** An adapter of software takes what it needs from the machine, which may then end the process. */
-function checkMemory({ info }: Device, model: ModelConfig): void {
+export function checkMemory({ info }: Device, model: ModelConfig): void {
   const isSoftware = /llvmpipe|swiftshader|basic render/i.test(info.description);
   const permission = { name: "sys", kind: "systemMemoryInfo" } as const;
   if (!isSoftware || Deno.permissions.querySync(permission).state !== "granted") return;

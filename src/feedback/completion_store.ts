@@ -6,53 +6,49 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { transaction } from "./database.ts";
 
-/** One text that was served. */
-export interface CompletionRecord {
-  /** Its index among the choices of the response. */
-  readonly choice: number;
-  /** Which of the request's prompts it continues. */
-  readonly prompt: number;
-  /** Chosen tokens, the one that ended it included. */
-  readonly ids: readonly number[];
-  /** Of each token under the model, natural logarithm. */
-  readonly logProbabilities: readonly number[];
-  /** As the response says. */
-  readonly finishReason: string;
-}
+/** What served a completion. */
+export type CompletionKind = "completion" | "chat" | "few_shot" | "cot";
 
-/** A response, with what made it. */
-export interface RequestRecord {
-  /** As the response says: `cmpl-…`. */
+/** A text that was served, and what made it. */
+export interface CompletionRecord {
+  /** What clients call it: `completion_id` of a choice. */
   readonly id: string;
-  /** Milliseconds since 1970. */
-  readonly createdMs: number;
-  /** Model that was asked for. */
+  /** What served it. */
+  readonly kind: CompletionKind;
+  /** When it was asked for, seconds since 1970. */
+  readonly created: number;
+  /** Id of the model. */
   readonly model: string;
   /** Hex digest of its weights. */
   readonly weightsHash: string;
-  /** Ids of each prompt. */
-  readonly prompts: readonly (readonly number[])[];
-  /** Texts of the prompts, kept only where the operator says so. */
-  readonly promptTexts?: readonly string[] | undefined;
-  /** Sampling parameters and the seed, as resolved; JSON. */
-  readonly sampling: Readonly<Record<string, unknown>>;
-  /** Identity of the API key, never the key. */
-  readonly keyId?: string | undefined;
-  /** The texts. */
-  readonly completions: readonly CompletionRecord[];
+  /** Ids of the prompt. */
+  readonly promptIds: readonly number[];
+  /** Text of the prompt, where the operator wants it kept. */
+  readonly prompt: string | undefined;
+  /** The text that was served. */
+  readonly text: string;
+  /** Its tokens; an end of text and the tokens of a stop string are there, later ones not. */
+  readonly tokenIds: readonly number[];
+  /** Of each token under the model: log-softmax of the raw logits; kept as f32. */
+  readonly logProbabilities: readonly number[];
+  /** How it was sampled, seed and choice number included; JSON. */
+  readonly sampling: object;
+  /** The most tokens that it might have had. */
+  readonly maxTokens: number;
+  /** Why it ended. */
+  readonly finishReason: "stop" | "length" | "content_filter";
 }
 
 /** How long and how much is kept. */
 export interface Retention {
   /** Older ones go. @default 30 days */
-  readonly maxAgeMs?: number;
+  readonly maxAgeSeconds?: number;
   /** The oldest go where all take more than this. @default 1 GiB */
   readonly maxBytes?: number;
 }
 
-const DAY_MS = 86_400_000;
-const DEFAULT_RETENTION: Required<Retention> = { maxAgeMs: 30 * DAY_MS, maxBytes: 2 ** 30 };
-/** Requests erased in one transaction, so that no writer waits long. */
+const DEFAULT_RETENTION: Required<Retention> = { maxAgeSeconds: 30 * 86_400, maxBytes: 2 ** 30 };
+/** Completions erased in one transaction, so that no writer waits long. */
 const ERASE_BATCH = 200;
 /** What a row takes beside its blobs and texts: an estimate, for the size cap. */
 const ROW_BYTES = 200;
@@ -60,39 +56,35 @@ const ROW_BYTES = 200;
 /** The part of the database that keeps completions. */
 export class CompletionStore {
   readonly #database: DatabaseSync;
-  readonly #statements: Record<
-    "request" | "completion" | "readRequest" | "readCompletions" | "erase" | "oldest" | "total",
-    StatementSync
-  >;
-  #waiting: { record: RequestRecord; resolve: () => void; reject: (error: unknown) => void }[] = [];
+  readonly #statements: Record<"insert" | "read" | "erase" | "oldest" | "total", StatementSync>;
+  #waiting: { record: CompletionRecord; resolve: () => void; reject: (error: unknown) => void }[] =
+    [];
   #closed = false;
 
   /** Prepares the statements; the database is the caller's to close. */
   constructor(database: DatabaseSync) {
     this.#database = database;
     this.#statements = {
-      request: database.prepare("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"),
-      completion: database.prepare("INSERT INTO completions VALUES (?, ?, ?, ?, ?, ?)"),
-      readRequest: database.prepare("SELECT * FROM requests WHERE id = ?"),
-      readCompletions: database.prepare(
-        "SELECT * FROM completions WHERE request = ? ORDER BY choice",
+      insert: database.prepare(
+        "INSERT INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       ),
-      erase: database.prepare("DELETE FROM requests WHERE id = ?"),
+      read: database.prepare("SELECT * FROM completions WHERE id = ?"),
+      erase: database.prepare("DELETE FROM completions WHERE id = ?"),
       oldest: database.prepare(
-        "SELECT id, created_ms, size_bytes FROM requests ORDER BY created_ms LIMIT ?",
+        "SELECT id, created, size_bytes FROM completions ORDER BY created LIMIT ?",
       ),
       total: database.prepare("SELECT value FROM totals WHERE name = 'completion_bytes'"),
     };
   }
 
   /**
-   * Keeps a response. Those that come in the same turn of the event loop share one commit, which is
-   * what a disk is slow at.
+   * Keeps a completion. Those that come in the same turn of the event loop share one commit, which
+   * is what a disk is slow at.
    *
    * @returns once it is on the disk
    * @throws {Error} When the id is there already or the disk is full; nothing of it is kept then.
    */
-  save(record: RequestRecord): Promise<void> {
+  save(record: CompletionRecord): Promise<void> {
     if (this.#closed) return Promise.reject(new Error("Cannot save a completion: an open store"));
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#waiting.push({ record, resolve, reject });
@@ -123,33 +115,28 @@ export class CompletionStore {
     for (const { resolve } of waiting) resolve();
   }
 
-  /** A response by its id, or undefined. */
-  find(id: string): RequestRecord | undefined {
-    const row = this.#statements.readRequest.get(id);
+  /** A completion by its id, or undefined. */
+  find(id: string): CompletionRecord | undefined {
+    const row = this.#statements.read.get(id);
     if (!row) return undefined;
-    const texts = row.prompt_text === null ? undefined : JSON.parse(String(row.prompt_text));
     return {
       id,
-      createdMs: Number(row.created_ms),
+      kind: row.kind as CompletionKind,
+      created: Number(row.created),
       model: String(row.model),
       weightsHash: String(row.weights_hash),
-      prompts: unpackLists(row.prompt_ids as Uint8Array),
-      promptTexts: texts,
+      promptIds: [...words(row.prompt_ids as Uint8Array)],
+      prompt: row.prompt === null ? undefined : textOf(row.prompt as Uint8Array),
+      text: textOf(row.text as Uint8Array),
+      tokenIds: [...words(row.token_ids as Uint8Array)],
+      logProbabilities: [...new Float32Array(words(row.log_probabilities as Uint8Array).buffer)],
       sampling: JSON.parse(String(row.sampling)),
-      keyId: row.key_id === null ? undefined : String(row.key_id),
-      completions: this.#statements.readCompletions.all(id).map((completion) => ({
-        choice: Number(completion.choice),
-        prompt: Number(completion.prompt),
-        ids: [...words(completion.ids as Uint8Array)],
-        logProbabilities: [
-          ...new Float32Array(words(completion.log_probabilities as Uint8Array).buffer),
-        ],
-        finishReason: String(completion.finish_reason),
-      })),
+      maxTokens: Number(row.max_tokens),
+      finishReason: row.finish_reason as CompletionRecord["finishReason"],
     };
   }
 
-  /** Erases a response and all that refers to it. @returns whether there was one */
+  /** Erases a completion and all that refers to it. @returns whether there was one */
   erase(id: string): boolean {
     return Number(this.#statements.erase.run(id).changes) > 0;
   }
@@ -162,15 +149,16 @@ export class CompletionStore {
   /**
    * Erases what is too old, and the oldest while all is too much: one batch.
    *
+   * @param now seconds since 1970
    * @returns how many were erased; a full batch means that more may be left
    */
-  expire(nowMs: number, retention: Retention = {}): number {
-    const { maxAgeMs, maxBytes } = { ...DEFAULT_RETENTION, ...retention };
+  expire(now: number, retention: Retention = {}): number {
+    const { maxAgeSeconds, maxBytes } = { ...DEFAULT_RETENTION, ...retention };
     const erased = transaction(this.#database, () => {
       let excessBytes = this.totalBytes - maxBytes;
       let count = 0;
       for (const row of this.#statements.oldest.all(ERASE_BATCH)) {
-        if (Number(row.created_ms) >= nowMs - maxAgeMs && excessBytes <= 0) break;
+        if (Number(row.created) >= now - maxAgeSeconds && excessBytes <= 0) break;
         this.#statements.erase.run(String(row.id));
         excessBytes -= Number(row.size_bytes);
         count++;
@@ -187,56 +175,39 @@ export class CompletionStore {
     this.#closed = true;
   }
 
-  #insert(record: RequestRecord): void {
-    const prompts = packLists(record.prompts);
-    const texts = record.promptTexts === undefined ? null : JSON.stringify(record.promptTexts);
+  #insert(record: CompletionRecord): void {
+    const promptIds = bytesOf(Uint32Array.from(record.promptIds));
+    const tokenIds = bytesOf(Uint32Array.from(record.tokenIds));
+    const logProbabilities = bytesOf(Float32Array.from(record.logProbabilities));
     const sampling = JSON.stringify(record.sampling);
-    const bytes = record.completions.reduce(
-      (sum, { ids }) => sum + ROW_BYTES + 8 * ids.length,
-      ROW_BYTES + prompts.length + sampling.length + (texts?.length ?? 0),
-    );
-    this.#statements.request.run(
+    const prompt = record.prompt === undefined ? null : new TextEncoder().encode(record.prompt);
+    const text = new TextEncoder().encode(record.text);
+    const blobs = [promptIds, prompt ?? [], text, tokenIds, logProbabilities];
+    this.#statements.insert.run(
       record.id,
-      record.createdMs,
+      record.kind,
+      record.created,
       record.model,
       record.weightsHash,
-      prompts,
-      texts,
+      promptIds,
+      prompt,
+      text,
+      tokenIds,
+      logProbabilities,
       sampling,
-      record.keyId ?? null,
-      bytes,
+      record.maxTokens,
+      record.finishReason,
+      blobs.reduce((sum, { length }) => sum + length, ROW_BYTES + sampling.length),
     );
-    for (const { choice, prompt, ids, logProbabilities, finishReason } of record.completions) {
-      this.#statements.completion.run(
-        record.id,
-        choice,
-        prompt,
-        bytesOf(Uint32Array.from(ids)),
-        bytesOf(Float32Array.from(logProbabilities)),
-        finishReason,
-      );
-    }
   }
-}
-
-/** Lists of ids as u32 words: the count of each, then its ids. */
-function packLists(lists: readonly (readonly number[])[]): Uint8Array {
-  return bytesOf(Uint32Array.from(lists.flatMap((list) => [list.length, ...list])));
-}
-
-function unpackLists(bytes: Uint8Array): number[][] {
-  const packed = words(bytes);
-  const lists: number[][] = [];
-  for (let at = 0; at < packed.length;) {
-    const count = packed[at]!;
-    lists.push([...packed.subarray(at + 1, at + 1 + count)]);
-    at += 1 + count;
-  }
-  return lists;
 }
 
 function bytesOf({ buffer }: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>): Uint8Array {
   return new Uint8Array(buffer);
+}
+
+function textOf(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
 }
 
 /** A copy, as a blob need not be aligned. */

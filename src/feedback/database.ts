@@ -18,33 +18,29 @@ const BUSY_MS = 5_000;
  */
 const MIGRATIONS: readonly string[] = [
   `
-  CREATE TABLE requests (
+  CREATE TABLE completions (
     id TEXT PRIMARY KEY,
-    created_ms INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    created INTEGER NOT NULL,
     model TEXT NOT NULL,
     weights_hash TEXT NOT NULL,
     prompt_ids BLOB NOT NULL,
-    prompt_text TEXT,
+    prompt BLOB, -- texts are UTF-8 blobs: the driver ends a TEXT at its first NUL
+    text BLOB NOT NULL,
+    token_ids BLOB NOT NULL,
+    log_probabilities BLOB NOT NULL,
     sampling TEXT NOT NULL,
-    key_id TEXT,
+    max_tokens INTEGER NOT NULL,
+    finish_reason TEXT NOT NULL,
     size_bytes INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
-  CREATE INDEX requests_by_age ON requests (created_ms);
-  CREATE TABLE completions (
-    request TEXT NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
-    choice INTEGER NOT NULL,
-    prompt INTEGER NOT NULL,
-    ids BLOB NOT NULL,
-    log_probabilities BLOB NOT NULL,
-    finish_reason TEXT NOT NULL,
-    PRIMARY KEY (request, choice)
-  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX completions_by_age ON completions (created);
   CREATE TABLE totals (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
   INSERT INTO totals VALUES ('completion_bytes', 0);
-  CREATE TRIGGER requests_added AFTER INSERT ON requests BEGIN
+  CREATE TRIGGER completions_added AFTER INSERT ON completions BEGIN
     UPDATE totals SET value = value + new.size_bytes WHERE name = 'completion_bytes';
   END;
-  CREATE TRIGGER requests_gone AFTER DELETE ON requests BEGIN
+  CREATE TRIGGER completions_gone AFTER DELETE ON completions BEGIN
     UPDATE totals SET value = value - old.size_bytes WHERE name = 'completion_bytes';
   END;
   `,

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Device } from "./device.ts";
+import { STORAGE_BYTES, type StorageType } from "./storage.ts";
 import { ALIGNMENT_BYTES, type RowWindow, type ShardedParameter, Tensor } from "./tensor.ts";
 
 /** A tensor to be laid out. */
@@ -15,6 +16,8 @@ export interface ArenaEntry {
   readonly shape: readonly number[];
   /** Whether weight decay applies. */
   readonly decay: boolean;
+  /** How its numbers are kept; those of f16 are in buffers of their own. @default "f32" */
+  readonly dtype?: StorageType;
 }
 
 /** Where whole rows of a tensor are: `shape` is (rows, …), `offset` and `count` are in elements. */
@@ -39,6 +42,8 @@ export interface ArenaBuffer {
   readonly count: number;
   /** Elements before this one are decayed. */
   readonly decayed: number;
+  /** How all of them are kept. */
+  readonly dtype: StorageType;
 }
 
 /** The layout that several arenas share. */
@@ -49,62 +54,75 @@ export interface ArenaLayout {
   readonly windows: readonly ArenaWindow[];
 }
 
-const ALIGNMENT = ALIGNMENT_BYTES / 4; // in f32 elements
+/**
+ * Windows of many rows have a multiple of this. Their rows are columns of the logits, and the fast
+ * products want those to begin and end at whole vectors.
+ */
+const WINDOW_ROWS = 64;
 
 /**
- * Lays tensors out: decayed ones first, each at an aligned offset, none across a buffer's end. A
- * tensor larger than a buffer is split into windows of whole rows.
+ * Lays tensors out: those of f16 first, then decayed ones, each at an aligned offset, none across a
+ * buffer's end. A tensor larger than a buffer is split into windows of whole rows.
  *
  * @param bufferBytes The most that one binding takes (`maxStorageBufferBindingSize`).
  * @throws {RangeError} When a name comes twice or a single row exceeds a buffer.
  */
 export function layoutArena(entries: readonly ArenaEntry[], bufferBytes: number): ArenaLayout {
-  const most = Math.floor(bufferBytes / ALIGNMENT_BYTES) * ALIGNMENT;
+  const mostOf = (dtype: StorageType) =>
+    Math.floor(bufferBytes / ALIGNMENT_BYTES) * (ALIGNMENT_BYTES / STORAGE_BYTES[dtype]);
   const names = new Set<string>();
-  const buffers: { count: number; decayed: number }[] = [];
+  const buffers: { count: number; decayed: number; dtype: StorageType }[] = [];
   const windows: ArenaWindow[] = [];
   const place = (
     name: string,
     rowStart: number,
     shape: readonly number[],
     count: number,
-    decay: boolean,
+    { decay, dtype = "f32" }: ArenaEntry,
   ) => {
-    const padded = Math.ceil(count / ALIGNMENT) * ALIGNMENT;
+    const alignment = ALIGNMENT_BYTES / STORAGE_BYTES[dtype];
+    const padded = Math.ceil(count / alignment) * alignment;
     // Only the last buffer is open; order decides everything, so the layout never changes.
     let buffer = buffers.at(-1);
-    if (!buffer || buffer.count + padded > most) buffers.push(buffer = { count: 0, decayed: 0 });
+    if (buffer?.dtype !== dtype || buffer.count + padded > mostOf(dtype)) {
+      buffers.push(buffer = { count: 0, decayed: 0, dtype });
+    }
     const offset = buffer.count;
     buffer.count += padded;
     if (decay) buffer.decayed = buffer.count;
     windows.push({ name, rowStart, shape, buffer: buffers.length - 1, offset, count });
   };
-  for (const { name, shape, decay } of [...entries].sort((a, b) => +b.decay - +a.decay)) {
+  const isHalf = ({ dtype }: ArenaEntry) => dtype === "f16";
+  const sorted = [...entries].sort((a, b) => +isHalf(b) - +isHalf(a) || +b.decay - +a.decay);
+  for (const entry of sorted) {
+    const { name, shape, dtype = "f32" } = entry;
+    const most = mostOf(dtype);
     if (names.has(name)) throw new RangeError(`Cannot lay out "${name}": distinct names: twice`);
     names.add(name);
     const count = shape.reduce((product, dim) => product * dim, 1);
     const rows = shape[0] ?? 1;
     const rowCount = count / rows;
     if (count <= most) {
-      place(name, 0, shape, count, decay);
+      place(name, 0, shape, count, entry);
       continue;
     }
-    const rowsEach = Math.floor(most / rowCount);
+    const fitting = Math.floor(most / rowCount);
+    const rowsEach = fitting > WINDOW_ROWS ? fitting - fitting % WINDOW_ROWS : fitting;
     if (rowsEach < 1) {
       throw new RangeError(
         `Cannot lay out "${name}" (${shape.join(", ")}): a row within ${bufferBytes} bytes: ` +
-          `a row has ${rowCount * 4}`,
+          `a row has ${rowCount * STORAGE_BYTES[dtype]}`,
       );
     }
     for (let rowStart = 0; rowStart < rows; rowStart += rowsEach) {
       const here = Math.min(rowsEach, rows - rowStart);
-      place(name, rowStart, [here, ...shape.slice(1)], here * rowCount, decay);
+      place(name, rowStart, [here, ...shape.slice(1)], here * rowCount, entry);
     }
   }
   return { buffers, windows };
 }
 
-/** The buffers of one layout, f32. */
+/** The buffers of one layout. */
 export class Arena {
   /** Prefix of the names of its tensors. */
   readonly label: string;
@@ -118,8 +136,8 @@ export class Arena {
   constructor(device: Device, label: string, layout: ArenaLayout) {
     this.label = label;
     this.layout = layout;
-    this.buffers = layout.buffers.map(({ count }, index) =>
-      device.tensor(`${label}[${index}]`, [count])
+    this.buffers = layout.buffers.map(({ count, dtype }, index) =>
+      device.tensor(`${label}[${index}]`, [count], dtype)
     );
     for (const { name, shape, buffer, offset } of layout.windows) {
       const tensor = this.buffers[buffer]!.view(`${label}.${name}`, shape, offset);

@@ -253,9 +253,13 @@ export class Device {
     });
   }
 
-  /** A tensor that holds `data`. */
-  upload(label: string, shape: readonly number[], data: Float32Array | Uint32Array): Tensor {
-    const tensor = this.tensor(label, shape, data instanceof Uint32Array ? "u32" : "f32");
+  /** A tensor that holds `data`; a Uint16Array has the bits of halves. */
+  upload(
+    label: string,
+    shape: readonly number[],
+    data: Float32Array | Uint32Array | Uint16Array,
+  ): Tensor {
+    const tensor = this.tensor(label, shape, dtypeOf(data));
     try {
       this.write(tensor, data);
     } catch (error) {
@@ -280,11 +284,7 @@ export class Device {
    */
   write(tensor: Tensor, data: Float32Array | Uint32Array | Uint16Array, elementOffset = 0): void {
     this.check(`write "${tensor.label}"`);
-    const dtype = data instanceof Float32Array
-      ? "f32"
-      : data instanceof Uint32Array
-      ? "u32"
-      : "f16";
+    const dtype = dtypeOf(data);
     if (dtype !== tensor.dtype) {
       throw new RangeError(`Cannot write "${tensor.label}": ${tensor.dtype} data: got ${dtype}`);
     }
@@ -353,7 +353,8 @@ export class Device {
     tune: Readonly<Record<string, number>> = {},
     overrides: Readonly<Record<string, number>> = {},
   ): Kernel {
-    const key = `${source.file} ${JSON.stringify(tune)} ${JSON.stringify(overrides)}`;
+    const { label, file } = source; // one file may be several kernels, by what it includes
+    const key = `${label} ${file} ${JSON.stringify(tune)} ${JSON.stringify(overrides)}`;
     const known = this.#kernels.get(key);
     if (known) return known;
     this.check(`compile ${source.label}`);
@@ -421,6 +422,15 @@ export class Device {
     const tensor = this.tensor(`none (${key})`, [dtype === "f16" ? 8 : 4], dtype);
     this.#none.set(key, tensor);
     return tensor;
+  }
+
+  /**
+   * Brings what was written to the GPU, and waits for it. WebGPU holds a copy of all that is written
+   * until the next submission: who writes a lot does not want to hold it twice.
+   */
+  async flush(): Promise<void> {
+    this.gpu.queue.submit([]);
+    await this.idle();
   }
 
   /** Waits for all submitted work, then throws what went wrong in it. */
@@ -495,6 +505,11 @@ export function writeScalar(
   }
   if (type === "u32") bytes.setUint32(at, value, true);
   else bytes.setInt32(at, value, true);
+}
+
+/** The type of elements that an array is written as; halves come as their bits. */
+function dtypeOf(data: Float32Array | Uint32Array | Uint16Array): DType {
+  return data instanceof Float32Array ? "f32" : data instanceof Uint32Array ? "u32" : "f16";
 }
 
 /** Whether the implementation takes a directive that others refuse or need. */

@@ -58,6 +58,8 @@ const ELEMENT: Readonly<Record<string, DType>> = {
   f16: "f16",
   vec2h: "f16",
   vec4h: "f16",
+  half2: "f16", // packed in a u32, see shaders/storage_f16.wgsl
+  half4: "f16",
 };
 
 const BINDING =
@@ -82,6 +84,7 @@ export function defineKernel(
     new RangeError(`Cannot define kernel ${label} (${file}): ${what}: ${state}`);
   if (!/^fn main\(|\bfn main\(/m.test(source)) throw want(`an entry point "fn main"`, "none");
 
+  const texts = Object.values(includes);
   const bindings: BindingSource[] = [];
   for (const match of source.matchAll(BINDING)) {
     const [, number, space, name, type] = match;
@@ -90,7 +93,8 @@ export function defineKernel(
       : space === "storage, read_write"
       ? "read_write"
       : "read";
-    const element = type!.match(/^array<(\w+)>$/)?.[1];
+    const named = type!.match(/^array<(\w+)>$/)?.[1];
+    const element = named === undefined ? undefined : elementOf(named, [source, ...texts]);
     if (kind !== "uniform" && element !== undefined && !(element in ELEMENT)) {
       throw want(`"${name}" of f32, u32 or f16 elements`, `got ${type}`);
     }
@@ -102,6 +106,16 @@ export function defineKernel(
   const hasParams = /@binding\(0\) var<uniform> params\s*:\s*Params;/.test(source);
   const params = hasParams ? reflectParams(source, want) : [];
   return { label, file, source, includes, bindings, params };
+}
+
+/** The type that a name stands for, through the aliases of some texts. */
+function elementOf(name: string, texts: readonly string[]): string {
+  if (name in ELEMENT) return name;
+  for (const text of texts) {
+    const alias = text.match(new RegExp(`^alias ${name}\\s*=\\s*(\\w+);`, "m"))?.[1];
+    if (alias !== undefined) return elementOf(alias, texts);
+  }
+  return name;
 }
 
 function reflectParams(

@@ -1,109 +1,104 @@
 /**
- * The cache of keys and values: blocks of token slots for every layer, handed out to sequences.
+ * The cache of keys and values: blocks of token slots for every layer, and the table that says which
+ * text has which.
  *
  * @module
  */
+import { CannotError } from "../config/cannot.ts";
 import type { Device } from "../gpu/device.ts";
+import { STORAGE_BYTES, type StorageType } from "../gpu/storage.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { BLOCK_TOKENS, type CacheLayer } from "../ops/attention_cached.ts";
+import { blocksOf } from "./blocks.ts";
 
-/** How much a {@linkcode KeyValueCache} holds. */
-export interface CacheSize {
-  /** Sequences at a time. @default 1 */
-  sequences?: number;
-  /** Tokens of all sequences together. @default a whole context for each sequence */
-  tokens?: number;
-}
+/** Where nothing is said a cache is at most so large, if a context fits. */
+const DEFAULT_BYTES = 2 ** 30;
 
 /** Bytes that the cache of one token takes. */
-export function bytesPerToken({ layers, channels }: ModelConfig): number {
-  return layers * 2 * channels * 4;
+export function bytesPerToken(
+  { layers, channels }: ModelConfig,
+  dtype: StorageType = "f32",
+): number {
+  return layers * 2 * channels * STORAGE_BYTES[dtype];
 }
 
-/** Blocks of keys and values, and the table that says which sequence has which. */
+/**
+ * Blocks of a cache.
+ *
+ * @param options `slots`: texts at a time; `cacheBytes`: the budget. Without one, a whole context for
+ * each text, at most 1 GiB; `dtype`: how keys and values are kept.
+ * @throws {CannotError} When not even one context fits, in the budget or in the adapter's bindings,
+ * or a cache of f16 is to have an odd number of channels.
+ */
+export function cacheBlocks(
+  { limits }: Pick<Device, "limits">,
+  config: ModelConfig,
+  options: { slots: number; cacheBytes?: number | undefined; dtype?: StorageType | undefined },
+): number {
+  const { slots, cacheBytes, dtype = "f32" } = options;
+  const context = blocksOf(config.contextLength);
+  const blockBytes = BLOCK_TOKENS * bytesPerToken(config, dtype);
+  const layerBytes = BLOCK_TOKENS * config.channels * STORAGE_BYTES[dtype]; // of the keys of a block
+  const bindable = Math.floor(limits.maxStorageBufferBindingSize / layerBytes);
+  const budget = cacheBytes ?? Math.max(DEFAULT_BYTES, context * blockBytes);
+  const blocks = Math.floor(budget / blockBytes);
+  const mostBytes = bindable * blockBytes;
+  const fail = (want: string, state: string): never => {
+    throw new CannotError("make a cache of keys and values", want, state);
+  };
+  if (dtype === "f16" && config.channels % 2 !== 0) {
+    fail("want an even number of channels for one of f16", `the model has ${config.channels}`);
+  }
+  if (bindable < context) {
+    fail(
+      `want ${context * layerBytes} bytes in a binding, for a context of ${config.contextLength}`,
+      `this adapter has ${limits.maxStorageBufferBindingSize} (maxStorageBufferBindingSize)`,
+    );
+  }
+  if (blocks < context) {
+    fail(
+      `want ${context * blockBytes} bytes or more, for a context of ${config.contextLength} tokens`,
+      `got ${budget}`,
+    );
+  }
+  if (cacheBytes !== undefined && blocks > bindable) {
+    fail(`want at most ${mostBytes} bytes, what this adapter can bind`, `got ${cacheBytes}`);
+  }
+  return cacheBytes === undefined ? Math.min(blocks, bindable, slots * context) : blocks;
+}
+
+/** Buffers of keys and values, and the table; which block is whose is the scheduler's to say. */
 export class KeyValueCache {
-  /** Of the model that the cache serves. */
-  readonly config: ModelConfig;
-  /** One a layer, each keys and values (slots, C) f32. */
+  /** One a layer, each keys and values (slots, C). */
   readonly layers: readonly CacheLayer[];
-  /** Block of each BLOCK_TOKENS positions of a sequence. */
-  readonly table: Tensor; // (sequences, blocks of a context), u32
+  /** Block of each BLOCK_TOKENS positions of a text. */
+  readonly table: Tensor; // (texts, blocks of a context), u32
   readonly #device: Device;
-  readonly #free: number[];
-  readonly #blocks: (number[] | undefined)[]; // of each sequence that is open
   readonly #columns: number;
 
-  /**
-   * Makes the buffers, with all blocks free.
-   *
-   * @throws {RangeError} When a layer is more than one binding holds.
-   */
-  constructor(device: Device, config: ModelConfig, size: CacheSize = {}) {
-    const { contextLength, channels: C } = config;
-    const { sequences = 1, tokens = sequences * blocksOf(contextLength) * BLOCK_TOKENS } = size;
-    this.config = config;
+  /** Makes the buffers, for so many texts at a time. */
+  constructor(
+    device: Device,
+    config: ModelConfig,
+    size: { texts: number; blocks: number; dtype?: StorageType | undefined },
+  ) {
+    const { channels: C } = config;
+    const { dtype = "f32" } = size;
+    const slots = size.blocks * BLOCK_TOKENS;
     this.#device = device;
-    this.#columns = blocksOf(contextLength);
-    const blocks = blocksOf(tokens);
-    const slots = blocks * BLOCK_TOKENS;
-    const most = device.limits.maxStorageBufferBindingSize;
-    if (slots * C * 4 > most) {
-      throw new RangeError(
-        `Cannot make a cache of ${tokens} tokens: at most ${Math.floor(most / (C * 4))} of ` +
-          `${C} channels (maxStorageBufferBindingSize): got ${slots}`,
-      );
-    }
+    this.#columns = blocksOf(config.contextLength);
     this.layers = Array.from({ length: config.layers }, (_, layer) => ({
-      keys: device.tensor(`keys ${layer}`, [slots, C]),
-      values: device.tensor(`values ${layer}`, [slots, C]),
+      keys: device.tensor(`keys ${layer}`, [slots, C], dtype),
+      values: device.tensor(`values ${layer}`, [slots, C], dtype),
     }));
-    this.table = device.tensor("blocks", [sequences, this.#columns], "u32");
-    this.#free = Array.from({ length: blocks }, (_, index) => blocks - 1 - index);
-    this.#blocks = new Array(sequences).fill(undefined);
+    this.table = device.tensor("blocks", [size.texts, this.#columns], "u32");
   }
 
-  /** Blocks that no sequence has. */
-  get freeBlocks(): number {
-    return this.#free.length;
-  }
-
-  /** A row of the table for a new sequence, undefined when all are taken. */
-  open(): number | undefined {
-    const sequence = this.#blocks.indexOf(undefined);
-    if (sequence === -1) return undefined;
-    this.#blocks[sequence] = [];
-    return sequence;
-  }
-
-  /**
-   * Sees to it that a sequence has blocks for its first `tokens` positions.
-   *
-   * @returns false when there are not enough free ones; the sequence then has what it had.
-   * @throws {RangeError} When the sequence is not open, or that is more than the context.
-   */
-  reserve(sequence: number, tokens: number): boolean {
-    const held = this.#blocks[sequence];
-    if (!held || tokens > this.config.contextLength) {
-      throw new RangeError(
-        `Cannot reserve ${tokens} tokens of sequence ${sequence}: an open one, at most ` +
-          `${this.config.contextLength} tokens: got ${held ? tokens : "none that is open"}`,
-      );
-    }
-    const wanted = blocksOf(tokens) - held.length;
-    if (wanted <= 0) return true;
-    if (wanted > this.#free.length) return false;
-    const from = held.length;
-    held.push(...this.#free.splice(this.#free.length - wanted).reverse());
-    const added = Uint32Array.from(held.slice(from));
-    this.#device.write(this.table, added, sequence * this.#columns + from);
-    return true;
-  }
-
-  /** Takes a sequence's blocks back. */
-  close(sequence: number): void {
-    this.#free.push(...(this.#blocks[sequence] ?? []).reverse());
-    this.#blocks[sequence] = undefined;
+  /** Says which blocks a text has from its `from`th on; takes effect before the next submission. */
+  assign(text: number, blocks: readonly number[], from: number): void {
+    if (blocks.length === 0) return;
+    this.#device.write(this.table, Uint32Array.from(blocks), text * this.#columns + from);
   }
 
   /** Gives the buffers back. */
@@ -114,8 +109,4 @@ export class KeyValueCache {
     }
     this.table.destroy();
   }
-}
-
-function blocksOf(tokens: number): number {
-  return Math.ceil(tokens / BLOCK_TOKENS);
 }

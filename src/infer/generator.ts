@@ -1,17 +1,15 @@
 /**
- * Token by token: a prompt goes through the decoder in chunks, then each new token in a step of one
- * row, both against the cache. One text at a time.
+ * One text at a time, as an asynchronous sequence of tokens: an {@linkcode Engine} with one slot.
  *
  * @module
  */
 import { CannotError } from "../config/cannot.ts";
 import type { Device } from "../gpu/device.ts";
 import type { ActivationPool } from "../gpu/pool.ts";
-import { ReadbackRing } from "../gpu/ring.ts";
 import type { Weights } from "../model/parameters.ts";
-import { KeyValueCache } from "./cache.ts";
-import { CachedStep, type StepRow } from "./cached_step.ts";
-import { checkSampling, sample, type Sampled, type SamplingOptions } from "./sampler.ts";
+import { Engine } from "./engine.ts";
+import type { TextEvent } from "./request.ts";
+import { checkSampling, type Sampled, type SamplingOptions } from "./sampler.ts";
 
 /** What to generate, and how. */
 export interface GenerateOptions extends SamplingOptions {
@@ -39,18 +37,14 @@ export type TokenEvent =
     readonly atContextEnd: boolean;
   };
 
-/** Rows of a prompt's chunks; what is left over goes through the smallest. */
-const CHUNK_ROWS = [128, 32] as const;
+/** A text that goes on past the context draws with choice numbers so far apart. */
+const SLIDE_CHOICES = 2 ** 16;
 
 /** A decoder that writes on from prompts. */
 export class TokenGenerator {
   /** Of the decoder. */
   readonly weights: Weights;
-  readonly #device: Device;
-  readonly #cache: KeyValueCache;
-  readonly #pool: ActivationPool | undefined;
-  readonly #ring: ReadbackRing<null>;
-  readonly #steps = new Map<number, CachedStep>(); // by rows; 1 is the step of a token
+  readonly #engine: Engine;
   #busy = false;
 
   /**
@@ -58,14 +52,12 @@ export class TokenGenerator {
    * weights where they are, so that a text always comes from the newest.
    *
    * @param options `pool`: shared with plans that never run at the same time
+   * @throws {CannotError} When the adapter cannot bind the cache.
    */
   constructor(device: Device, weights: Weights, options: { pool?: ActivationPool } = {}) {
     this.weights = weights;
-    this.#device = device;
-    this.#pool = options.pool;
-    this.#cache = new KeyValueCache(device, weights.config);
-    const slotBytes = 4 * (weights.config.vocabSize + 64); // a row of logits, padded
-    this.#ring = new ReadbackRing(device, { slots: 1, slotBytes });
+    // Nothing is kept of a text: the weights may be others by the next.
+    this.#engine = Engine.create(device, weights, { ...options, slots: 1, prefixCache: false });
   }
 
   /**
@@ -87,35 +79,46 @@ export class TokenGenerator {
     if (this.#busy) throw new Error("Cannot generate: one text at a time: one is under way");
     this.#busy = true;
     const { contextLength } = this.weights.config;
-    const text = Array.from(prompt);
-    const seen = new Set(text);
-    let sequence = this.#open();
+    let text = Array.from(prompt);
     try {
-      let start = 0; // position in the text of the first token in the cache
-      let logits = await this.#prefill(sequence, text);
-      for (let count = 0; count < maxTokens; count++) {
-        const chosen = sample(logits, sampling, { position: text.length, seen });
-        if (stopIds.has(chosen.id)) {
-          return yield { kind: "end", reason: "stop", atContextEnd: false };
+      for (let left = maxTokens; left > 0;) {
+        const most = Math.min(left, contextLength);
+        const request = { prompt: text, maxTokens: most, sampling, stopIds: [...stopIds] };
+        for await (const event of this.#events(request)) {
+          if (event.kind === "end" && event.reason === "stop") {
+            return yield { kind: "end", reason: "stop", atContextEnd: false };
+          }
+          if (event.kind !== "token" || stopIds.has(event.id)) continue;
+          text.push(event.id);
+          left--;
+          yield { kind: "token", id: event.id, logProbability: event.logProbability! };
         }
-        yield { kind: "token", ...chosen };
-        text.push(chosen.id);
-        seen.add(chosen.id);
-        if (count + 1 >= maxTokens) break; // what comes next is not asked for
-        if (text.length - start < contextLength) {
-          const row = { id: chosen.id, sequence, position: text.length - 1 - start };
-          logits = await this.#replay(1, [row]);
-        } else if (slide && contextLength > 1) {
-          start = text.length - Math.ceil(contextLength / 2);
-          this.#cache.close(sequence);
-          sequence = this.#open();
-          logits = await this.#prefill(sequence, text.slice(start));
-        } else return yield { kind: "end", reason: "length", atContextEnd: true };
+        if (left === 0) break;
+        if (!slide || contextLength === 1) {
+          return yield { kind: "end", reason: "length", atContextEnd: true };
+        }
+        text = text.slice(-Math.ceil(contextLength / 2));
+        // Positions begin anew, and must not draw the same numbers again.
+        sampling.choice = (sampling.choice + SLIDE_CHOICES) % 2 ** 32;
       }
       yield { kind: "end", reason: "length", atContextEnd: false };
     } finally {
-      this.#cache.close(sequence);
       this.#busy = false;
+    }
+  }
+
+  /** What happens to a request, as soon as it does. */
+  async *#events(request: Parameters<Engine["submit"]>[0]): AsyncGenerator<TextEvent, void> {
+    const heard: TextEvent[] = [];
+    const handle = this.#engine.submit(request, (event) => heard.push(event));
+    try {
+      for (let isMore = true; isMore;) {
+        isMore = await this.#engine.step();
+        yield* heard.splice(0);
+      }
+    } finally {
+      handle.cancel();
+      await this.#engine.run(); // what is still under way is dropped
     }
   }
 
@@ -140,69 +143,8 @@ export class TokenGenerator {
     }
   }
 
-  #open(): number {
-    const sequence = this.#cache.open()!; // it is the only one
-    this.#cache.reserve(sequence, this.weights.config.contextLength);
-    return sequence;
-  }
-
-  /** Takes tokens into the cache, from position 0. @returns logits after the last */
-  async #prefill(sequence: number, ids: readonly number[]): Promise<Float32Array> {
-    let logits: Float32Array | undefined;
-    for (let at = 0; at < ids.length;) {
-      const size = chunkRows(ids.length - at);
-      const part = ids.slice(at, at + size);
-      const rows = part.map((id, n) => ({ id, sequence, position: at + n }));
-      at += part.length;
-      if (at === ids.length) logits = await this.#replay(size, rows);
-      else await this.#submit(size, rows);
-    }
-    return logits!;
-  }
-
-  async #submit(size: number, rows: readonly StepRow[]): Promise<CachedStep> {
-    const step = await this.#step(size);
-    step.write(rows);
-    step.plan.replay();
-    return step;
-  }
-
-  /** Runs a step and waits for the logits (V) after its last row. */
-  async #replay(size: number, rows: readonly StepRow[]): Promise<Float32Array> {
-    const step = await this.#step(size);
-    step.write(rows);
-    const encoder = this.#device.gpu.createCommandEncoder();
-    step.plan.encode(encoder);
-    this.#ring.record(encoder, [step.logits], null);
-    this.#device.gpu.queue.submit([encoder.finish()]);
-    this.#ring.submitted();
-    const arrival = await this.#ring.next();
-    return (arrival!.values[0] as Float32Array).subarray(0, this.weights.config.vocabSize);
-  }
-
-  async #step(rows: number): Promise<CachedStep> {
-    const known = this.#steps.get(rows);
-    if (known) return known;
-    const step = await CachedStep.create(this.#device, this.weights, this.#cache, {
-      rows,
-      chunk: rows > 1,
-      pool: this.#pool,
-    });
-    this.#steps.set(rows, step);
-    return step;
-  }
-
   /** Gives everything back but the weights. */
   destroy(): void {
-    for (const step of this.#steps.values()) step.destroy();
-    this.#steps.clear();
-    this.#ring.destroy();
-    this.#cache.destroy();
+    this.#engine.destroy();
   }
-}
-
-/** Rows of the step that takes the next of so many tokens: no choice changes a bit. */
-function chunkRows(left: number): number {
-  if (left === 1) return 1;
-  return CHUNK_ROWS.find((rows) => rows <= left) ?? CHUNK_ROWS.at(-1)!;
 }

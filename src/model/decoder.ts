@@ -31,6 +31,13 @@ export interface DecoderInputs {
   lengths?: Tensor;
   /** For training; absent where nothing is dropped. */
   dropout?: DecoderDropout;
+  /**
+   * Keeps no activation of a block but its result: the backward records the block once more. Costs
+   * one more forward; gradients are the same bits.
+   *
+   * @default false
+   */
+  recompute?: boolean;
   /** Keys and values of earlier tokens, for inference: ids are then (N, 1), rows as it says. */
   cache?: DecoderCache;
 }
@@ -80,7 +87,12 @@ export function decoder(plan: Plan, weights: Weights, inputs: DecoderInputs): Te
     },
   );
   if (inputs.dropout) x = dropout(plan, x, { ...inputs.dropout, site: 0 });
-  for (let layer = 0; layer < config.layers; layer++) x = block(plan, weights, inputs, layer, x);
+  for (let layer = 0; layer < config.layers; layer++) {
+    const inp = x;
+    const record = () => block(plan, weights, inputs, layer, inp);
+    // A mask is a function of site, step and micro-batch: the second recording draws it again.
+    x = inputs.recompute ? plan.recompute(record) : record();
+  }
   return config.norm === "pre" ? norm(plan, weights, FINAL_NORM, x) : x;
 }
 

@@ -4,8 +4,11 @@
  *
  * @module
  */
+import { CannotError } from "../config/cannot.ts";
 import { Arena, type ArenaEntry, layoutArena, parameter, shardedParameter } from "../gpu/arena.ts";
 import type { Device } from "../gpu/device.ts";
+import type { DType } from "../gpu/kernel.ts";
+import { fromHalves, MOST_F16, STORAGE_BYTES, type StorageType, toHalves } from "../gpu/storage.ts";
 import type { Parameter, ShardedParameter } from "../gpu/tensor.ts";
 import { PhiloxStream } from "../random/philox.ts";
 import type { ModelConfig } from "./config.ts";
@@ -25,6 +28,8 @@ export interface ParameterSpec {
   readonly init: Init;
   /** Whether weight decay applies: to matrices and embeddings, not to biases and gains. */
   readonly decay: boolean;
+  /** How its numbers are kept. @default "f32" */
+  readonly dtype?: StorageType;
 }
 
 /** Names of a block's tensors, in the layout of the architecture. */
@@ -42,6 +47,12 @@ export interface BlockNames {
   /** Second layer of the MLP, (4 C, C). */
   readonly down: string;
 }
+
+/** Elements that {@linkcode Weights.load} reads at a time; even, as halves come two a word. */
+const PAGE_ELEMENTS = 1 << 20;
+
+/** What is written and not submitted is held twice: at most so much of it. */
+const MOST_HELD_BYTES = 64 << 20;
 
 /** Stored rows of the token embedding are a multiple of this. */
 const VOCAB_ALIGNMENT = 64;
@@ -79,14 +90,22 @@ export const FINAL_NORM = "transformer.ln_f";
  *
  * Initialisation: N(0, 0.02²); projections into the residual stream of a pre-LN decoder are scaled
  * by 1/√(2 L) (Radford et al. 2019, section 2.3).
+ *
+ * @param dtype of matrices and embeddings; gains and biases are few, and always f32
  */
-export function parameterTable(config: ModelConfig): ParameterSpec[] {
+export function parameterTable(
+  config: ModelConfig,
+  dtype: StorageType = "f32",
+): ParameterSpec[] {
   const { channels: C, layers: L } = config;
   const normal: Init = { std: 0.02 };
   const residual: Init = config.norm === "pre" ? { std: 0.02 / Math.sqrt(2 * L) } : normal;
   const table: ParameterSpec[] = [];
   const add = (name: string, shape: number[], init: Init, storedShape = shape) =>
-    table.push({ name, shape, storedShape, init, decay: shape.length > 1 });
+    table.push({
+      ...{ name, shape, storedShape, init, decay: shape.length > 1 },
+      dtype: shape.length > 1 ? dtype : "f32",
+    });
   const linear = (name: string, K: number, N: number, init: Init) => {
     add(`${name}.weight`, [K, N], init);
     if (config.bias) add(`${name}.bias`, [N], "zeros");
@@ -119,29 +138,60 @@ export function parameterCount(config: ModelConfig): number {
   );
 }
 
+/** Bytes of all tensors as they are kept, alignment not counted. */
+export function weightBytes(table: readonly ParameterSpec[]): number {
+  return table.reduce(
+    (sum, { storedShape, dtype = "f32" }) =>
+      sum + STORAGE_BYTES[dtype] * storedShape.reduce((product, dim) => product * dim, 1),
+    0,
+  );
+}
+
+/** How {@linkcode Weights} are made. */
+export interface WeightsOptions {
+  /** Whether there are gradients. */
+  readonly trainable: boolean;
+  /** Tensors beside the decoder's, after it in the table. */
+  readonly heads?: readonly ParameterSpec[];
+  /** Of the decoder's matrices and embeddings; those of f16 cannot be trained. @default "f32" */
+  readonly dtype?: StorageType;
+}
+
 /** Weights on the GPU and, for training, their gradients. */
 export class Weights {
   /** Architecture. */
   readonly config: ModelConfig;
   /** One row a tensor, in the order of the published checkpoints. */
   readonly table: readonly ParameterSpec[];
-  /** The weights, f32. */
+  /** The weights. */
   readonly values: Arena;
   /** Absent when the weights are frozen. */
   readonly grads: Arena | undefined;
 
-  /** Makes the buffers, zeroed; trainable ones with gradients. */
-  constructor(device: Device, config: ModelConfig, options: { trainable: boolean }) {
+  /**
+   * Makes the buffers, zeroed; trainable ones with gradients.
+   *
+   * @throws {RangeError} When weights of f16 are to be trained.
+   * @throws {CannotError} When weights of f16 have an odd number of channels, which no word ends.
+   */
+  constructor(device: Device, config: ModelConfig, options: WeightsOptions) {
+    const { trainable, heads = [], dtype = "f32" } = options;
+    if (dtype === "f16" && trainable) {
+      throw new RangeError("Cannot make weights: f32 where they are trained: got f16");
+    }
+    if (dtype === "f16" && config.channels % 2 !== 0) {
+      const state = `it has ${config.channels}`;
+      throw new CannotError("keep weights in f16", "want an even number of channels", state);
+    }
     this.config = config;
-    this.table = parameterTable(config);
-    const entries: ArenaEntry[] = this.table.map(({ name, storedShape, decay }) => ({
-      name,
-      shape: storedShape,
-      decay,
+    this.table = [...parameterTable(config, dtype), ...heads];
+    const entries: ArenaEntry[] = this.table.map(({ storedShape: shape, ...spec }) => ({
+      ...spec,
+      shape,
     }));
     const layout = layoutArena(entries, device.limits.maxStorageBufferBindingSize);
     this.values = new Arena(device, "weights", layout);
-    this.grads = options.trainable ? new Arena(device, "grads", layout) : undefined;
+    this.grads = trainable ? new Arena(device, "grads", layout) : undefined;
   }
 
   /** A tensor that fits one binding. */
@@ -174,11 +224,46 @@ export class Weights {
           `got ${data.length}`,
       );
     }
-    let at = 0;
+    this.#writePage(device, name, data, 0, into);
+  }
+
+  /**
+   * Fills every tensor from a source of pages, so that the host never holds all of a tensor.
+   *
+   * @param read elements of a tensor, row-major; called in the order of the table
+   * @param between is awaited after every page
+   * @throws {CannotError} When a number is too large for f16.
+   */
+  async load(
+    device: Device,
+    read: (name: string, range: { start: number; count: number }) => Float32Array,
+    between: () => Promise<void> = () => Promise.resolve(),
+  ): Promise<void> {
+    let heldBytes = 0; // by WebGPU, until a submission
+    for (const { name, shape } of this.table) {
+      const total = shape.reduce((product, dim) => product * dim, 1);
+      for (let start = 0; start < total; start += PAGE_ELEMENTS) {
+        const page = read(name, { start, count: Math.min(PAGE_ELEMENTS, total - start) });
+        this.#writePage(device, name, page, start, this.values);
+        heldBytes += page.byteLength;
+        if (heldBytes >= MOST_HELD_BYTES) {
+          await device.flush();
+          heldBytes = 0;
+        }
+        await between();
+      }
+    }
+    await device.flush();
+  }
+
+  /** Writes the elements from `start` on, which may be of several windows. */
+  #writePage(device: Device, name: string, data: Float32Array, start: number, into: Arena): void {
+    let first = 0; // element of the tensor that the window starts with
     for (const window of into.windows(name)) {
-      const part = data.subarray(at, Math.min(at + window.count, data.length));
-      if (part.length > 0) device.write(window, part);
-      at += window.count;
+      const from = Math.max(first, start);
+      const part = data.subarray(from - start, Math.max(from, first + window.count) - start);
+      if (part.length > 0) device.write(window, stored(part, window.dtype, name), from - first);
+      first += window.count;
     }
   }
 
@@ -189,7 +274,9 @@ export class Weights {
     const data = new Float32Array(spec.shape.reduce((product, dim) => product * dim, 1));
     let at = 0;
     for (const window of from.windows(name)) {
-      const part = await device.read(window);
+      const part = window.dtype === "f16"
+        ? fromHalves(await device.readBytes(window, "f16"))
+        : await device.read(window);
       data.set(part.subarray(0, Math.min(part.length, data.length - at)), at);
       at += part.length;
       if (at >= data.length) break;
@@ -212,4 +299,16 @@ export class Weights {
     this.values.destroy();
     this.grads?.destroy();
   }
+}
+
+/** Elements as a tensor keeps them. @throws {CannotError} When one is too large for f16 */
+function stored(data: Float32Array, dtype: DType, name: string): Float32Array | Uint16Array {
+  if (dtype !== "f16") return data;
+  const { halves, tooLarge } = toHalves(data);
+  if (tooLarge === undefined) return halves;
+  throw new CannotError(
+    `keep "${name}" in f16`,
+    `want numbers of at most ${MOST_F16} in size; f32 keeps larger ones`,
+    `it has ${tooLarge}`,
+  );
 }

@@ -4,12 +4,13 @@
  * The cache of a layer is a pool of blocks of {@linkcode BLOCK_TOKENS} slots; a table says which
  * block holds which positions of a sequence, so that sequences grow, share and free blocks without a
  * copy. Sums are in the order of attention(): cached or not, alone or in a chunk, a row has the same
- * bits.
+ * bits. A cache of f16 rounds keys and values, those of the rows themselves too, so that neither
+ * chunks nor what is cached change a bit there, either.
  *
  * @module
  */
 import type { Device } from "../gpu/device.ts";
-import { defineKernel } from "../gpu/kernel.ts";
+import { defineStored, STORAGE_BYTES, type StorageType } from "../gpu/storage.ts";
 import { grid, type Plan, read, readWrite, write } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import portableSource from "../../shaders/attention_cached_portable.wgsl" with { type: "text" };
@@ -19,7 +20,7 @@ import writeSource from "../../shaders/cache_write.wgsl" with { type: "text" };
 import { attentionReduction } from "./attention.ts";
 
 const define = (label: string, source: string) =>
-  defineKernel({ label, source, file: `shaders/${label}.wgsl` });
+  defineStored({ label, source, file: `shaders/${label}.wgsl` });
 
 const TILE = define("attention_cached", tileSource);
 const ROWS = define("attention_cached_rows", rowsSource);
@@ -35,11 +36,14 @@ export const BLOCK_TOKENS = 16;
 /** The position of a row that is not there: it is not cached, and its attention is 0. */
 export const DEAD_ROW = 0xffff_ffff;
 
-/** Keys and values of one layer, in blocks of {@linkcode BLOCK_TOKENS} slots. */
+/**
+ * Keys and values of one layer, in blocks of {@linkcode BLOCK_TOKENS} slots; both f32, or both f16
+ * where C is even. Halves are the nearest, at most 65,504 in size.
+ */
 export interface CacheLayer {
-  /** (slots, C) f32. */
+  /** (slots, C). */
   readonly keys: Tensor;
-  /** (slots, C) f32. */
+  /** (slots, C). */
   readonly values: Tensor;
 }
 
@@ -84,19 +88,20 @@ export function attentionCached(
 ): Tensor {
   const { device } = plan;
   const { positions, sequences, table, chunk, heads: NH, band = 0, workgroupSize = 64 } = options;
-  const { N, C, HS } = checkShapes(qkv, cache, options);
+  const { N, C, HS, storage } = checkShapes(qkv, cache, options);
   const columns = table.shape[1]!;
   const place = [read(positions), read(sequences), read(table)];
 
-  plan.dispatch(device.kernel(WRITE, {}, { WG_SIZE: 64 }), {
-    groups: [Math.ceil(C / 64), N],
+  const words = C * STORAGE_BYTES[storage] / 4; // of a key
+  plan.dispatch(device.kernel(WRITE[storage], {}, { WG_SIZE: 64 }), {
+    groups: [Math.ceil(words / 64), N],
     params: { N, C, columns, slots: cache.keys.shape[0]! },
     bindings: [read(qkv), ...place, readWrite(cache.keys), readWrite(cache.values)],
-    work: { bytes: 4 * N * C * 4 },
+    work: { bytes: 2 * N * (4 * C + 4 * words) },
   });
   const out = plan.activation("out", [...qkv.shape.slice(0, -1), C]);
   const bindings = [read(qkv), ...place, read(cache.keys), read(cache.values), write(out)];
-  const { kernel, groups } = choose(device, { N, NH, HS, chunk, workgroupSize });
+  const { kernel, groups } = choose(device, { N, NH, HS, chunk, workgroupSize, storage });
   const params: Record<string, number> = {
     N,
     NH,
@@ -120,32 +125,35 @@ export function attentionCached(
 
 function choose(
   device: Device,
-  { N, NH, HS, chunk, workgroupSize }: {
+  { N, NH, HS, chunk, workgroupSize, storage }: {
     N: number;
     NH: number;
     HS: number;
     chunk: boolean;
     workgroupSize: number;
+    storage: StorageType;
   },
 ) {
   if (attentionReduction(device, HS) !== "attention4") {
-    const kernel = device.kernel(PORTABLE, {}, { WG_SIZE: workgroupSize });
+    const kernel = device.kernel(PORTABLE[storage], {}, { WG_SIZE: workgroupSize });
     return { kernel, groups: grid(N * NH) };
   }
   const HS4 = HS / 4;
   const tune = { LANES: device.lanes, HS4 };
-  if (!chunk || N === 1) return { kernel: device.kernel(ROWS, tune), groups: grid(N * NH) };
+  if (!chunk || N === 1) {
+    return { kernel: device.kernel(ROWS[storage], tune), groups: grid(N * NH) };
+  }
   // Rows a lane: as much reuse of each load as compiles within a second.
   const R = Math.max(1, Math.min(4, Math.floor(48 / HS4)));
   const tiles = Math.ceil(N / (device.lanes * R));
-  return { kernel: device.kernel(TILE, { ...tune, R }), groups: grid(NH * tiles) };
+  return { kernel: device.kernel(TILE[storage], { ...tune, R }), groups: grid(NH * tiles) };
 }
 
 function checkShapes(
   qkv: Tensor,
   { keys, values }: CacheLayer,
   { positions, sequences, table, heads, band = 0 }: AttentionCachedOptions,
-): { N: number; C: number; HS: number } {
+): { N: number; C: number; HS: number; storage: StorageType } {
   const fail = (want: string, state: string): never => {
     throw new RangeError(`Cannot record cached attention: ${want}: got ${state}`);
   };
@@ -171,6 +179,10 @@ function checkShapes(
     if (tensor.shape.length === 2 && slots! % BLOCK_TOKENS === 0 && channels === C) continue;
     fail(`"${tensor.label}" must be (blocks of ${BLOCK_TOKENS}, ${C})`, shapeOf(tensor));
   }
-  if (keys.count !== values.count) fail("as many values as keys", shapeOf(values));
-  return { N, C, HS };
+  if (keys.count !== values.count || keys.dtype !== values.dtype) {
+    fail("as many values as keys, kept alike", shapeOf(values));
+  }
+  const storage = keys.dtype === "f16" ? "f16" : "f32";
+  if (storage === "f16" && C % 2 !== 0) fail(`an even C where "${keys.label}" is f16`, `${C}`);
+  return { N, C, HS, storage };
 }

@@ -49,6 +49,12 @@ export interface DropoutOptions {
   site: number;
   /** Seed and step of the masks. */
   state: DropoutState;
+  /**
+   * Elements after which the mask begins again, a multiple of 4: rows so far apart share one.
+   *
+   * @default all elements
+   */
+  period?: number;
 }
 
 /** 1 / (1 - rate), what kept values are multiplied by. @throws {RangeError} outside [0, 1) */
@@ -62,12 +68,12 @@ export function keptScale(rate: number): number {
 /**
  * Record out = inp * mask, mask 1 / (1 - rate) or 0, and its backward; inp itself at rate 0.
  * Element i is kept when word i % 4 of philox((i / 4, site, step, micro), seed), as a uniform of 24
- * bits, is at least rate.
+ * bits, is at least rate; i is counted anew from each multiple of the period.
  *
  * Source: N. Srivastava et al., "Dropout", JMLR 15, 2014, in the inverted form.
  *
  * @param inp Any shape.
- * @throws {RangeError} When rate is outside [0, 1).
+ * @throws {RangeError} When rate is outside [0, 1), or the period is no multiple of 4.
  */
 export function dropout(plan: Plan, inp: Tensor, options: DropoutOptions): Tensor {
   keptScale(options.rate);
@@ -123,11 +129,22 @@ function record(
   options: DropoutOptions & { mode: 0 | 1 | 2; residual?: Tensor },
 ): void {
   const { device } = plan;
-  const { mode, residual, rate, site, state } = options;
+  const { mode, residual, rate, site, state, period } = options;
+  if (period !== undefined && !(Number.isInteger(period) && period > 0 && period % 4 === 0)) {
+    throw new RangeError(`Cannot record dropout: "period" a multiple of 4: got ${period}`);
+  }
   const { groups, params } = cover(device, inp.count);
   plan.dispatch(device.kernel(DROPOUT, { MODE: mode }), {
     groups,
-    params: { ...params, site, rate, scale: keptScale(rate), pad0: 0, pad1: 0, pad2: 0 },
+    params: {
+      ...params,
+      site,
+      rate,
+      scale: keptScale(rate),
+      period: period === undefined ? params.vectors : period / 4,
+      pad1: 0,
+      pad2: 0,
+    },
     bindings: [
       uniform(state.tensor),
       read(inp),

@@ -1,5 +1,6 @@
 /**
- * The three matrix products over row-major f32 that a decoder and its gradients are made of.
+ * The three matrix products over row-major f32 that a decoder and its gradients are made of. The
+ * right factor of those that inference needs may be kept in f16.
  *
  * Every variant sums each element over the contraction one term after the other, with fma, from the
  * bias or 0. So a row of a result has the same bits whatever the number of rows, the tile or the
@@ -9,6 +10,7 @@
  */
 import type { Device } from "../gpu/device.ts";
 import { defineKernel, type KernelSource } from "../gpu/kernel.ts";
+import { defineStored, STORAGE_BYTES, type StorageType } from "../gpu/storage.ts";
 import { type Binding, type Plan, read, readWrite, write } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import formula from "../../shaders/gelu.wgsl" with { type: "text" };
@@ -23,7 +25,10 @@ import tnSource from "../../shaders/matmul_tn.wgsl" with { type: "text" };
 export interface Product {
   /** Left factor; nn, nt: (M, K), tn: (K, M). */
   a: Tensor;
-  /** Right factor; nn, tn: (K, N), nt: (N, K). Dense; may have more rows than are used. */
+  /**
+   * Right factor; nn, tn: (K, N), nt: (N, K). Dense; may have more rows than are used. f32, or for
+   * nn and nt f16.
+   */
   b: Tensor;
   /** (M, N). */
   out: Tensor;
@@ -65,14 +70,14 @@ export type Layout = "nn" | "nt" | "tn";
  *
  * @internal
  */
-type Shape = Required<Omit<Product, "a" | "b" | "out">> & { layout: Layout };
+type Shape = Required<Omit<Product, "a" | "b" | "out">> & { layout: Layout; storage: StorageType };
 
 /** A way to compute a product. */
 export interface Variant {
   /** Names the variant in tests and benchmarks. */
   readonly name: string;
-  /** The shader it runs. */
-  readonly kernel: KernelSource;
+  /** The shader it runs, by how b is kept. */
+  readonly kernels: { readonly f32: KernelSource; readonly f16?: KernelSource };
   /** The order in which an element is summed. */
   readonly reduction: "sequential";
   /** Whether it can compute a product of this shape on this device. */
@@ -85,9 +90,9 @@ export interface Variant {
   };
 }
 
-function define(label: string, source: string): KernelSource {
+function define(label: string, source: string) {
   const includes = { "gelu.wgsl": formula };
-  return defineKernel({ label, source, file: `shaders/${label}.wgsl`, includes });
+  return defineStored({ label, source, file: `shaders/${label}.wgsl`, includes });
 }
 
 /** Rows up to which reading b once a few rows beats a tile. */
@@ -103,7 +108,7 @@ const FAR_BYTES = 32 << 20;
 export const VARIANTS: readonly Variant[] = [
   {
     name: "nn_rows",
-    kernel: define("matmul_nn_rows", nnRowsSource),
+    kernels: define("matmul_nn_rows", nnRowsSource),
     reduction: "sequential",
     applies: (s) => s.layout === "nn" && s.M <= FEW_ROWS && wholeVectors(s, s.N),
     tile({ M }, { lanes }) {
@@ -113,7 +118,7 @@ export const VARIANTS: readonly Variant[] = [
   },
   {
     name: "nt_rows",
-    kernel: define("matmul_nt_rows", ntRowsSource),
+    kernels: define("matmul_nt_rows", ntRowsSource),
     reduction: "sequential",
     applies: (s) =>
       s.layout === "nt" && (s.M <= FEW_ROWS || s.N < 4) &&
@@ -125,32 +130,36 @@ export const VARIANTS: readonly Variant[] = [
   },
   {
     name: "nn_subgroup",
-    kernel: define("matmul_nn", nnSource),
+    kernels: define("matmul_nn", nnSource),
     reduction: "sequential",
     applies: (s, { lanes }) => s.layout === "nn" && lanes > 0 && wholeVectors(s, s.N),
     tile(s, device) {
-      const tile = subgroupTile(device, rowTile(s.M, device));
-      const FAR = device.lanes <= 16 && 4 * s.K * s.N >= FAR_BYTES ? 1 : 0;
+      // 64 rows win alone, but not within a training step.
+      const tile = subgroupTile(device, Math.min(32, rowTile(s.M, device)));
+      const bytes = STORAGE_BYTES[s.storage] * s.K * s.N;
+      const FAR = device.lanes <= PROCESSOR_LANES && bytes >= FAR_BYTES ? 1 : 0;
       return { ...tile, tune: { ...tile.tune, FAR } };
     },
   },
   {
     name: "nt_subgroup",
-    kernel: define("matmul_nt", ntSource),
+    kernels: define("matmul_nt", ntSource),
     reduction: "sequential",
     applies: (s, { lanes }) => s.layout === "nt" && lanes > 0 && wholeVectors(s, s.N, s.K),
     tile: (s, device) => subgroupTile(device, rowTile(s.M, device)),
   },
   {
     name: "tn_subgroup",
-    kernel: define("matmul_tn", tnSource),
+    kernels: {
+      f32: defineKernel({ label: "matmul_tn", source: tnSource, file: "shaders/matmul_tn.wgsl" }),
+    },
     reduction: "sequential",
     applies: (s, { lanes }) => s.layout === "tn" && lanes > 0 && wholeVectors(s, s.N),
-    tile: (_, device) => subgroupTile(device, MOST_ROWS),
+    tile: (s, device) => subgroupTile(device, Math.max(32, rowTile(s.M, device))),
   },
   {
     name: "portable",
-    kernel: define("matmul_portable", portableSource),
+    kernels: define("matmul_portable", portableSource),
     reduction: "sequential",
     applies: () => true,
     tile({ layout }) {
@@ -166,12 +175,22 @@ function wholeVectors(s: Shape, ...counts: number[]): boolean {
   return all.every((count) => count % 4 === 0);
 }
 
-/** Rows of a subgroup's tile: 32 x 64 sums are as many as compile within a second. */
-const MOST_ROWS = 32;
+/** Lanes up to which an adapter is taken for a processor, whose registers spill to a near cache. */
+const PROCESSOR_LANES = 16;
 
-/** The smallest tile that holds all rows, so that a decode step of 8 rows does not compute 32. */
+/** What a row costs in a tile of 64 rows, which loads less, beside one of 32: 8 to 15 % less. */
+const TALL_COST = 0.87;
+
+/**
+ * The smallest tile that holds all rows, so that a decode step of 8 rows does not compute 32; else
+ * 64 rows a tile on a processor, or 32 where those of the last tile would mostly be wasted. 64 x 64
+ * sums are as many as compile within a second.
+ */
 function rowTile(M: number, { lanes }: Device): number {
-  return [8, 16].find((rows) => rows >= M && rows % lanes === 0) ?? MOST_ROWS;
+  const few = [8, 16, 32].find((rows) => rows >= M && rows % lanes === 0);
+  if (few !== undefined) return few;
+  if (lanes > PROCESSOR_LANES) return 32;
+  return 2 * TALL_COST * Math.ceil(M / 64) < Math.ceil(M / 32) ? 64 : 32;
 }
 
 function subgroupTile({ lanes }: Device, rows: number) {
@@ -244,10 +263,11 @@ function complete(product: Product, layout: Layout): Shape {
         `got ${aColumn} + ${columns} and ${outColumn} + ${N}`,
     );
   }
+  const storage = b.dtype === "f16" && layout !== "tn" ? "f16" : "f32"; // others fit no kernel
   need(a, (rows - 1) * lda + aColumn + columns, `${rows} rows, lda = ${lda}`);
   need(b, K * N, `K = ${K}, N = ${N}`);
   need(out, (M - 1) * ldout + outColumn + N, `M = ${M}, ldout = ${ldout}`);
-  return { layout, M, N, K, lda, ldout, aColumn, outColumn, accumulate };
+  return { layout, storage, M, N, K, lda, ldout, aColumn, outColumn, accumulate };
 }
 
 /** Record one dispatch; `bRow` is the first row of b that is used. */
@@ -258,8 +278,9 @@ function record(
   bRow = 0,
 ): void {
   const { device } = plan;
-  const { M, N, K, layout, accumulate } = shape;
-  const { kernel, tile } = chooseVariant(device, shape);
+  const { M, N, K, layout, storage, accumulate } = shape;
+  const { kernels, tile } = chooseVariant(device, shape);
+  const kernel = kernels[storage] ?? kernels.f32;
   const { tune, rows, columns } = tile(shape, device);
   const { a, b, out, bias, residual, gelu, pre, columnSum } = product;
   const EPILOGUE = accumulate ? 1 : residual ? 2 : gelu === "tanh" ? 3 : gelu === "erf" ? 4 : 0;
@@ -304,6 +325,6 @@ function record(
     groups: [Math.ceil(N / columns), Math.ceil(M / rows)],
     params: Object.fromEntries(kernel.params.map(({ name }) => [name, params[name]!])),
     bindings: kernel.bindings.slice(1).map(({ name }) => bindings[name]!),
-    work: { flops: 2 * M * N * K, bytes: 4 * (M * K + K * N + M * N) },
+    work: { flops: 2 * M * N * K, bytes: 4 * (M * K + M * N) + STORAGE_BYTES[storage] * K * N },
   });
 }

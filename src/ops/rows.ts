@@ -5,6 +5,7 @@
  */
 import type { Device, Kernel } from "../gpu/device.ts";
 import { defineKernel, type KernelSource } from "../gpu/kernel.ts";
+import { defineStored } from "../gpu/storage.ts";
 import { grid, type Plan, read, readWrite, write } from "../gpu/plan.ts";
 import type { Parameter, Tensor } from "../gpu/tensor.ts";
 import forwardScalar from "../../shaders/embedding_forward_scalar.wgsl" with { type: "text" };
@@ -16,8 +17,11 @@ import { bucketsLength } from "./buckets.ts";
 function define(label: string, source: string): KernelSource {
   return defineKernel({ label, source, file: `shaders/${label}.wgsl` });
 }
-const FORWARD = define("embedding_forward", forwardSource);
-const FORWARD_SCALAR = define("embedding_forward_scalar", forwardScalar);
+function defineTable(label: string, source: string) {
+  return defineStored({ label, source, file: `shaders/${label}.wgsl` });
+}
+const FORWARD = defineTable("embedding_forward", forwardSource);
+const FORWARD_SCALAR = defineTable("embedding_forward_scalar", forwardScalar);
 const ROWS_ADD = define("rows_add", rowsAddSource);
 const ROWS_ADD_SCALAR = define("rows_add_scalar", rowsAddScalar);
 
@@ -78,7 +82,10 @@ export function scatterRows(plan: Plan, dout: Tensor, dinp: Tensor, buckets: Ten
   recordRowsAdd(plan, dout, dinp, { buckets, start: 0 });
 }
 
-/** Record out[n, :] = table[ids[n] - start, :] [+ wpe[position, :]] for one window of a table. */
+/**
+ * Record out[n, :] = table[ids[n] - start, :] [+ wpe[position, :]] for one window of a table; both
+ * are f32, or both f16.
+ */
 export function recordRows(
   plan: Plan,
   options: {
@@ -97,7 +104,8 @@ export function recordRows(
   const N = ids.count;
   // A software adapter pays for each workgroup, a GPU wants many of them.
   const rows = Math.max(1, Math.min(device.lanes >= 32 ? 1 : 16, Math.floor(N / 8)));
-  plan.dispatch(pick(device, FORWARD, FORWARD_SCALAR, C), {
+  const storage = table.dtype === "f16" ? "f16" : "f32";
+  plan.dispatch(pick(device, FORWARD[storage], FORWARD_SCALAR[storage], C), {
     groups: grid(Math.ceil(N / rows)),
     params: {
       N,
@@ -112,7 +120,7 @@ export function recordRows(
     bindings: [
       read(ids),
       read(table),
-      read(wpe?.value ?? device.none("read")),
+      read(wpe?.value ?? device.none("read", storage)),
       read(positions ?? device.none("read", "u32")),
       start === 0 ? write(out) : readWrite(out),
     ],

@@ -50,6 +50,8 @@ export interface RuntimeStatus {
   readonly liveBuffers: number;
   /** Description of the adapter. */
   readonly adapter: string;
+  /** Why nothing can be written any more, and what to do; undefined while all is well. */
+  readonly failure?: string | undefined;
 }
 
 /** The GPU, seen from outside its thread. */

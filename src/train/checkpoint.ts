@@ -11,7 +11,6 @@ import { configFromJson, configToJson } from "../model/config_json.ts";
 import type { Weights } from "../model/parameters.ts";
 import type { Checkpoint, CheckpointFile } from "../run/checkpoint.ts";
 import type { TensorSource } from "../run/safetensors.ts";
-import type { TrainStep } from "./step.ts";
 
 const MODEL = "model.safetensors";
 const MOMENTS = "trainer/moments.safetensors";
@@ -29,12 +28,27 @@ export interface TrainerState {
   readonly cursor: unknown;
 }
 
-/** The files of a checkpoint; tensors are read from the GPU a few at a time as they are written. */
+/** What is trained, and what its optimiser remembers: a step of any stage. */
+export interface Trained {
+  /** All tensors of the model, heads among them. */
+  readonly weights: Weights;
+  /** First moments, laid out as the weights. */
+  readonly m: Arena;
+  /** Second moments, laid out as the weights. */
+  readonly v: Arena;
+}
+
+/**
+ * The files of a checkpoint; tensors are read from the GPU a few at a time as they are written.
+ *
+ * @param modelFields of `config.json`, over those of the decoder
+ */
 export function trainerFiles(
   device: Device,
-  stepper: TrainStep,
+  stepper: Trained,
   state: TrainerState,
   tokenizerFiles: Readonly<Record<string, unknown>>,
+  modelFields: Readonly<Record<string, unknown>> = {},
 ): CheckpointFile[] {
   const { weights, m, v } = stepper;
   return [
@@ -43,7 +57,7 @@ export function trainerFiles(
       tensors: sources(device, weights, { "": weights.values }),
       metadata: { format: "pt" },
     },
-    { path: "config.json", json: configToJson(weights.config) },
+    { path: "config.json", json: { ...configToJson(weights.config), ...modelFields } },
     ...Object.entries(tokenizerFiles).map(([path, json]) => ({ path, json })),
     { path: MOMENTS, tensors: sources(device, weights, { "m.": m, "v.": v }) },
     { path: STATE, json: state },
@@ -99,7 +113,7 @@ function checkFinite(data: Float32Array, name: string): void {
 export async function loadTrainerState(
   device: Device,
   checkpoint: Checkpoint,
-  stepper: TrainStep,
+  stepper: Trained,
 ): Promise<TrainerState> {
   const { weights, m, v } = stepper;
   const have = configFromJson(await checkpoint.json("config.json"));

@@ -5,7 +5,6 @@
  */
 import type { Device } from "../gpu/device.ts";
 import { ActivationPool } from "../gpu/pool.ts";
-import { CannotError } from "../config/cannot.ts";
 import {
   type BatchReader,
   type DataCursor,
@@ -24,6 +23,7 @@ import type { RunWriter } from "../run/run_folder.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { loadTrainerState, trainerFiles } from "./checkpoint.ts";
 import { type EvaluationBatch, Evaluator } from "./evaluate.ts";
+import { healthy, stopUnhealthy } from "./health.ts";
 import type { PretrainConfig } from "./pretrain_config.ts";
 import { batchRows, learningRate } from "./schedule.ts";
 import { type Batch, type StepResult, TrainStep } from "./step.ts";
@@ -128,6 +128,7 @@ export class Pretraining {
       settings: config,
       dropout: config.dropout,
       seed: config.seed,
+      recompute: config.recomputeActivations,
     });
     const pool = new ActivationPool(device);
     const evaluator = await Evaluator.create(device, weights, { B, T }, pool);
@@ -240,8 +241,13 @@ export async function* pretrain(state: Pretraining, run: RunWriter): AsyncGenera
       let score: number | undefined;
       if (evaluates) {
         const event = await state.evaluate(finished ? 0 : config.evalBatches);
-        if (!Number.isFinite(event.loss)) await stop(run, event.step, `loss ${event.loss}`);
-        score = event.loss;
+        if (!Number.isFinite(event.loss)) {
+          await stopUnhealthy(run, event.step, `loss ${event.loss}`);
+        }
+        // Checkpoints are compared by their loss on the same tokens, the last one too.
+        score = finished && config.evalBatches > 0
+          ? (await state.evaluate(config.evalBatches)).loss
+          : event.loss;
         yield event;
         const sample = advanced && await state.sample();
         if (sample) yield sample;
@@ -256,29 +262,6 @@ export async function* pretrain(state: Pretraining, run: RunWriter): AsyncGenera
     // Results arrive as events: let them in.
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
-}
-
-/** The results as events. @throws {CannotError} On the first that is no number. */
-async function* healthy(results: StepResult[], run: RunWriter): AsyncGenerator<StepEvent> {
-  for (const result of results) {
-    const { step, loss, gradNorm, skipped } = result;
-    if (skipped || !Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
-      await stop(run, step, `loss ${loss}, gradient norm ${gradNorm}`);
-    }
-    yield { kind: "step", ...result };
-  }
-}
-
-async function stop(run: RunWriter, step: number, state: string): Promise<never> {
-  const kept = (await run.steps()).at(-1);
-  throw new CannotError(
-    `go on after step ${step}`,
-    "want a finite loss and gradient",
-    `${state}; ` +
-      (kept === undefined
-        ? "there is no checkpoint yet: start again with a smaller lr or a longer warm-up"
-        : `the checkpoint of step ${kept} is kept: resume the run with a smaller lr`),
-  );
 }
 
 function* first(

@@ -55,6 +55,8 @@ export interface PretrainConfig {
   clip: number;
   /** Share of activations left out in training. */
   dropout: number;
+  /** Computes each block's activations again in the backward instead of keeping them. */
+  recomputeActivations: boolean;
   /** Of the weights, the data's order and dropout. */
   seed: number;
   /** Steps between evaluations; the last step is always evaluated. */
@@ -116,6 +118,7 @@ export const pretrainSchema: z.ZodType<PretrainConfig> = z.strictObject({
   weightDecay: z.number().min(0).default(0.1),
   clip: z.number().min(0).default(1),
   dropout: share.default(0),
+  recomputeActivations: z.boolean().default(false),
   seed: z.int().min(0).default(1337),
   evalEvery: count.default(250),
   evalBatches: z.int().min(0).default(20),
@@ -152,11 +155,14 @@ export function presetValues(name: string): PretrainPreset {
   return { ...recipe, model };
 }
 
-/** What a resumed run may change; all else must be as it began. */
+/**
+ * What a resumed run may change; all else must be as it began: evalBatches too, as the best checkpoint
+ * is the one of the lowest loss on the same tokens.
+ */
 const CHANGEABLE: readonly (keyof PretrainConfig)[] = [
   ...["steps", "lr", "minLr", "warmupSteps", "schedule"] as const,
   ...["beta1", "beta2", "eps", "weightDecay", "clip"] as const,
-  ...["evalEvery", "evalBatches", "sampleTokens", "saveEvery", "keep"] as const,
+  ...["evalEvery", "sampleTokens", "saveEvery", "keep", "recomputeActivations"] as const,
 ];
 
 /** Names of settings that differ and that a resumed run cannot change. */

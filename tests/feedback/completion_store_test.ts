@@ -1,19 +1,22 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { CompletionStore, type RequestRecord } from "../../src/feedback/completion_store.ts";
+import { type CompletionRecord, CompletionStore } from "../../src/feedback/completion_store.ts";
 import { openDatabase } from "../../src/feedback/database.ts";
 
-function record(id: string, more: Partial<RequestRecord> = {}): RequestRecord {
+function record(id: string, more: Partial<CompletionRecord> = {}): CompletionRecord {
   return {
     id,
-    createdMs: 1_000,
+    kind: "completion",
+    created: 1_000,
     model: "small",
     weightsHash: "ab".repeat(32),
-    prompts: [[1, 2, 3], [70_000]],
+    promptIds: [1, 2, 70_000],
+    prompt: undefined,
+    text: "one two",
+    tokenIds: [5, 6],
+    logProbabilities: [-0.5, -2],
     sampling: { temperature: 0.5, seed: 7 },
-    completions: [
-      { choice: 0, prompt: 0, ids: [5, 6], logProbabilities: [-0.5, -2], finishReason: "stop" },
-      { choice: 1, prompt: 1, ids: [], logProbabilities: [], finishReason: "length" },
-    ],
+    maxTokens: 16,
+    finishReason: "stop",
     ...more,
   };
 }
@@ -32,13 +35,13 @@ function memory(): { store: CompletionStore; [Symbol.dispose](): void } {
 
 Deno.test("CompletionStore gives back what was saved", async () => {
   using opened = memory();
-  const full = record("cmpl-1", { promptTexts: ["a\0é", "🙂"], keyId: "key-1" });
+  const full = record("cmpl-1", { prompt: "a\0é", text: "🙂", kind: "chat" });
   await opened.store.save(full);
   assertEquals(opened.store.find("cmpl-1"), full);
   assertEquals(opened.store.find("cmpl-2"), undefined);
-  const bare = record("cmpl-2");
+  const bare = record("cmpl-2", { text: "", tokenIds: [], logProbabilities: [] });
   await opened.store.save(bare);
-  assertEquals(opened.store.find("cmpl-2"), { ...bare, promptTexts: undefined, keyId: undefined });
+  assertEquals(opened.store.find("cmpl-2"), bare);
 });
 
 Deno.test("CompletionStore saves what comes together, but for the one at fault", async () => {
@@ -54,7 +57,7 @@ Deno.test("CompletionStore saves what comes together, but for the one at fault",
   for (const id of ["a", "b", "c"]) assert(opened.store.find(id), id);
 });
 
-Deno.test("CompletionStore.erase() takes a response and its texts", async () => {
+Deno.test("CompletionStore.erase() takes one away", async () => {
   using opened = memory();
   await opened.store.save(record("a"));
   const before = opened.store.totalBytes;
@@ -63,7 +66,6 @@ Deno.test("CompletionStore.erase() takes a response and its texts", async () => 
   assert(!opened.store.erase("b"));
   assertEquals(opened.store.find("b"), undefined);
   assertEquals(opened.store.totalBytes, before);
-  // Its choices went with it: the same id can come again.
   await opened.store.save(record("b"));
 });
 
@@ -71,9 +73,9 @@ Deno.test("CompletionStore.expire() goes by age", async () => {
   using opened = memory();
   const { store } = opened;
   for (const [i, id] of ["old", "older", "young"].entries()) {
-    await store.save(record(id, { createdMs: [2_000, 1_000, 9_000][i]! }));
+    await store.save(record(id, { created: [2_000, 1_000, 9_000][i]! }));
   }
-  assertEquals(store.expire(10_000, { maxAgeMs: 8_000 }), 1);
+  assertEquals(store.expire(10_000, { maxAgeSeconds: 8_000 }), 1);
   assertEquals(["old", "older", "young"].map((id) => store.find(id)?.id), [
     "old",
     undefined,
@@ -84,7 +86,7 @@ Deno.test("CompletionStore.expire() goes by age", async () => {
 Deno.test("CompletionStore.expire() goes by size, the oldest first", async () => {
   using opened = memory();
   const { store } = opened;
-  for (let i = 0; i < 5; i++) await store.save(record(`r${i}`, { createdMs: i }));
+  for (let i = 0; i < 5; i++) await store.save(record(`r${i}`, { created: i }));
   const one = store.totalBytes / 5;
   assertEquals(store.expire(5, { maxBytes: 2.5 * one }), 3);
   assertEquals([0, 1, 2, 3, 4].map((i) => store.find(`r${i}`) !== undefined), [

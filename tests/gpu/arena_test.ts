@@ -10,7 +10,7 @@ const ENTRIES = [
 
 Deno.test("layoutArena() puts decayed tensors first, aligned, in few buffers", () => {
   const layout = layoutArena(ENTRIES, 1 << 20);
-  assertEquals(layout.buffers, [{ count: 1024 + 64 + 64, decayed: 1024 + 64 }]);
+  assertEquals(layout.buffers, [{ count: 1024 + 64 + 64, decayed: 1024 + 64, dtype: "f32" }]);
   assertEquals(
     layout.windows.map(({ name, offset, count }) => [name, offset, count]),
     [["wte", 0, 1000], ["weight", 1024, 64], ["bias", 1088, 3]],
@@ -29,6 +29,12 @@ Deno.test("layoutArena() splits a tensor larger than a binding by rows", () => {
     ]],
   );
   assertEquals(layout.buffers.map(({ decayed }) => decayed), [512, 512, 64]);
+});
+
+Deno.test("layoutArena() splits GPT-2's embedding where a tile of logits ends", () => {
+  const layout = layoutArena([{ name: "wte", shape: [50_304, 768], decay: true }], 2 ** 27);
+  // 43,690 rows of it fit.
+  assertEquals(layout.windows.map(({ shape }) => shape), [[43_648, 768], [6_656, 768]]);
 });
 
 Deno.test("layoutArena() refuses a name twice and a row that fits nowhere", () => {

@@ -1,33 +1,48 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { bytesPerToken, KeyValueCache } from "../../src/infer/cache.ts";
+import { CannotError } from "../../src/config/cannot.ts";
+import { bytesPerToken, cacheBlocks, KeyValueCache } from "../../src/infer/cache.ts";
 import { PRESETS } from "../../src/model/config.ts";
 import { gpuTest } from "../support/gpu.ts";
 
 const CONFIG = { ...PRESETS["shakespeare-char-cpu"], layers: 2, contextLength: 70 };
 
-gpuTest("KeyValueCache hands blocks out and takes them back", async (device) => {
-  const cache = new KeyValueCache(device, CONFIG, { sequences: 2, tokens: 96 });
-  assertEquals(cache.layers.map(({ keys }) => keys.shape), [[96, 128], [96, 128]]);
-  assertEquals(cache.table.shape, [2, 5]);
-  assertEquals(cache.freeBlocks, 6);
-  assertEquals([cache.open(), cache.open(), cache.open()], [0, 1, undefined]);
-  assertEquals([cache.reserve(0, 17), cache.reserve(0, 3), cache.freeBlocks], [true, true, 4]);
-  assertEquals([cache.reserve(1, 64), cache.freeBlocks], [true, 0]);
-  assertEquals([cache.reserve(0, 32), cache.reserve(0, 33)], [true, false], "none is free");
-  const table = await device.readU32(cache.table);
-  const used = [...table.subarray(0, 2), ...table.subarray(5, 9)];
-  assertEquals(used.sort((a, b) => a - b), [0, 1, 2, 3, 4, 5], "each block has one owner");
-  cache.close(1);
-  cache.close(1);
-  assertEquals([cache.freeBlocks, cache.reserve(0, 70), cache.open()], [4, true, 1]);
-  assertThrows(() => cache.reserve(0, 71), RangeError, "at most 70 tokens: got 71");
-  cache.close(0);
-  cache.close(1);
-  assertEquals(cache.freeBlocks, 6);
-  assertThrows(() => cache.reserve(0, 1), RangeError, "got none that is open");
-  cache.destroy();
-});
+/** An adapter of which only the size of a binding is known. */
+const adapter = (bytes: number) =>
+  ({ limits: { maxStorageBufferBindingSize: bytes } }) as Parameters<typeof cacheBlocks>[0];
 
 Deno.test("bytesPerToken() is keys and values of every layer", () => {
   assertEquals(bytesPerToken(PRESETS.gpt2), 12 * 2 * 768 * 4);
+});
+
+Deno.test("cacheBlocks() holds a context for each text, within the budget and a binding", () => {
+  const large = adapter(2 ** 31);
+  assertEquals(cacheBlocks(large, CONFIG, { slots: 3 }), 3 * 5);
+  const block = 16 * bytesPerToken(CONFIG);
+  assertEquals(cacheBlocks(large, CONFIG, { slots: 3, cacheBytes: 7.9 * block }), 7);
+  assertEquals(cacheBlocks(large, CONFIG, { slots: 1, cacheBytes: 99 * block }), 99);
+  assertEquals(cacheBlocks(large, PRESETS.gpt2, { slots: 64 }), Math.floor(2 ** 30 / 1_179_648));
+  assertEquals(cacheBlocks(adapter(2 ** 25), PRESETS.gpt2, { slots: 64 }), 682);
+  // A context of the largest is more than the default budget, and is granted.
+  assertEquals(cacheBlocks(large, PRESETS["gpt3-13b"], { slots: 8 }), 128);
+});
+
+Deno.test("cacheBlocks() refuses what cannot hold a context or be bound, with need and limit", () => {
+  const options = { slots: 1, cacheBytes: 1000 };
+  const refuse = (bytes: number, size: typeof options, message: string) =>
+    assertThrows(() => cacheBlocks(adapter(bytes), CONFIG, size), CannotError, message);
+  refuse(2 ** 31, options, "want 163840 bytes or more, for a context of 70 tokens: got 1000");
+  refuse(1000, options, "this adapter has 1000 (maxStorageBufferBindingSize)");
+  refuse(2 ** 20, { slots: 1, cacheBytes: 2 ** 30 }, "want at most 4194304 bytes");
+});
+
+gpuTest("KeyValueCache has a table of the blocks of each text", async (device) => {
+  const cache = new KeyValueCache(device, CONFIG, { texts: 2, blocks: 6 });
+  assertEquals(cache.layers.map(({ keys }) => keys.shape), [[96, 128], [96, 128]]);
+  cache.assign(1, [5, 3], 0);
+  cache.assign(0, [2], 0);
+  cache.assign(1, [4], 2);
+  cache.assign(1, [], 3);
+  const table = await device.readU32(cache.table);
+  assertEquals([...table], [2, 0, 0, 0, 0, 5, 3, 4, 0, 0]);
+  cache.destroy();
 });

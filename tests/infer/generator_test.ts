@@ -1,145 +1,10 @@
-// Cached decoding against the decoder's forward over the whole text.
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { CannotError } from "../../src/config/cannot.ts";
-import type { Device } from "../../src/gpu/device.ts";
-import { Plan } from "../../src/gpu/plan.ts";
-import { ReadbackRing } from "../../src/gpu/ring.ts";
-import { KeyValueCache } from "../../src/infer/cache.ts";
-import { CachedStep } from "../../src/infer/cached_step.ts";
 import { type GenerateOptions, TokenGenerator } from "../../src/infer/generator.ts";
-import type { ModelConfig } from "../../src/model/config.ts";
-import { decoder } from "../../src/model/decoder.ts";
-import { embeddingNames, type Weights } from "../../src/model/parameters.ts";
-import { lmHeadLogits } from "../../src/ops/lm_head.ts";
-import { assertClose } from "../support/close.ts";
+import { FullForward } from "../support/full_forward.ts";
 import { gpuTest } from "../support/gpu.ts";
 import { TINY_MODELS, tinyWeights } from "../support/models.ts";
 import { integers } from "../support/random.ts";
-
-/** The forward of texts of up to a whole context, without a cache. */
-class FullForward {
-  readonly #plan: Plan;
-  readonly #ids;
-  readonly #logits;
-
-  private constructor(readonly device: Device, readonly config: ModelConfig, weights: Weights) {
-    this.#ids = device.tensor("ids", [1, config.contextLength], "u32");
-    this.#plan = new Plan(device, { label: "full" });
-    const wte = weights.sharded(embeddingNames(config).wte);
-    const hidden = decoder(this.#plan, weights, { ids: this.#ids });
-    const V = config.vocabSize;
-    this.#logits = this.#plan.keep(lmHeadLogits(this.#plan, hidden, { wte }, { V }));
-  }
-
-  static async create(device: Device, config: ModelConfig, weights: Weights): Promise<FullForward> {
-    const full = new FullForward(device, config, weights);
-    await full.#plan.seal();
-    return full;
-  }
-
-  /** Logits (V) at each position of a text; what comes after it is not seen. */
-  async logits(text: ArrayLike<number>): Promise<Float32Array[]> {
-    const ids = new Uint32Array(this.config.contextLength);
-    ids.set(Array.from(text));
-    this.device.write(this.#ids, ids);
-    this.#plan.replay();
-    const all = await this.device.read(this.#logits);
-    const ld = this.#logits.shape.at(-1)!;
-    return Array.from(text, (_, t) => all.subarray(t * ld, t * ld + this.config.vocabSize));
-  }
-
-  destroy(): void {
-    this.#plan.destroy();
-    this.#ids.destroy();
-  }
-}
-
-/** Chunks of so many rows, then a token at a time. */
-async function cachedLogits(
-  device: Device,
-  weights: Weights,
-  text: Uint32Array,
-  chunks: readonly number[],
-): Promise<Float32Array[]> {
-  const { config } = weights;
-  const cache = new KeyValueCache(device, config, { sequences: 2 });
-  cache.open();
-  cache.reserve(0, 20); // another text has the first blocks
-  const sequence = cache.open()!;
-  const chunkStep = await CachedStep.create(device, weights, cache, {
-    rows: 32,
-    chunk: true,
-    outputs: 32,
-  });
-  const tokenStep = await CachedStep.create(device, weights, cache, { rows: 1, chunk: false });
-  // Reads that overlap: each alone waits 10 ms and more.
-  const ring = new ReadbackRing<number>(device, {
-    slots: 64,
-    slotBytes: chunkStep.logits.sizeBytes,
-  });
-  const logits: Float32Array[] = [];
-  const ld = tokenStep.logits.shape.at(-1)!;
-  const keep = ({ tag, values: [all] }: { tag: number; values: ArrayLike<number>[] }) => {
-    for (let n = 0; n < tag; n++) {
-      logits.push((all as Float32Array).slice(n * ld, n * ld + config.vocabSize));
-    }
-  };
-  for (let at = 0, i = 0; at < text.length; i++) {
-    const size = chunks[i] ?? 1;
-    const rows = Array.from(
-      text.subarray(at, at + size),
-      (id, n) => ({ id, sequence, position: at + n }),
-    );
-    cache.reserve(sequence, at + rows.length);
-    const step = size === 1 ? tokenStep : chunkStep;
-    step.write(rows, rows.map((_, n) => n));
-    if (ring.full) keep((await ring.next())!);
-    const encoder = device.gpu.createCommandEncoder();
-    step.plan.encode(encoder);
-    ring.record(encoder, [step.logits], rows.length);
-    device.gpu.queue.submit([encoder.finish()]);
-    ring.submitted();
-    at += rows.length;
-  }
-  for (const arrival of await ring.drain()) keep(arrival);
-  for (const owned of [ring, chunkStep, tokenStep, cache]) owned.destroy();
-  return logits;
-}
-
-/** Prompts that end before, at and after the edges of chunks, tiles and blocks. */
-const WAYS: readonly (readonly number[])[] = [
-  [],
-  [15],
-  [32],
-  [32, 1],
-  [31, 17, 32],
-  [32, 32, 32, 31],
-  [32, 32, 32, 32],
-];
-
-for (const subgroups of [true, false]) {
-  const suffix = subgroups ? "" : " without subgroups";
-  for (const [name, config] of Object.entries(TINY_MODELS)) {
-    gpuTest(`${name} has the forward's logits from the cache${suffix}`, async (device) => {
-      const weights = tinyWeights(device, config);
-      const text = integers(3, 140, config.vocabSize);
-      const full = await FullForward.create(device, config, weights);
-      const want = await full.logits(text);
-      let first: Float32Array[] | undefined;
-      for (const chunks of WAYS) {
-        const got = await cachedLogits(device, weights, text, chunks);
-        want.forEach((logits, t) => {
-          assertClose(got[t]!, logits, { atol: 1e-4, label: `chunks ${chunks}: position ${t}` });
-        });
-        // How a prompt was cut must not change a bit.
-        first ??= got;
-        assertEquals(got, first, `chunks ${chunks}`);
-      }
-      full.destroy();
-      weights.destroy();
-    }, { subgroups });
-  }
-}
 
 async function generated(
   generator: TokenGenerator,
@@ -157,17 +22,13 @@ async function generated(
 for (const [name, config] of Object.entries(TINY_MODELS)) {
   gpuTest(`TokenGenerator writes the greedy text of ${name}'s forward`, async (device) => {
     const weights = tinyWeights(device, config);
-    const full = await FullForward.create(device, config, weights);
+    const full = await FullForward.create(device, weights);
     const generator = new TokenGenerator(device, weights);
     for (const length of [1, 31, 33, 129]) {
       const prompt = Array.from(integers(length, length, config.vocabSize));
-      const text = [...prompt];
-      for (let i = 0; i < 6; i++) {
-        const logits = (await full.logits(text)).at(-1)!;
-        text.push(logits.indexOf(Math.max(...logits)));
-      }
+      const ids = await full.greedy(prompt, 6);
       const got = await generated(generator, prompt, { temperature: 0, maxTokens: 6 });
-      assertEquals(got, { ids: text.slice(length), end: "length" }, `prompt of ${length}`);
+      assertEquals(got, { ids, end: "length" }, `prompt of ${length}`);
     }
     for (const owned of [generator, full, weights]) owned.destroy();
   });
@@ -214,6 +75,13 @@ gpuTest("TokenGenerator ends at stop tokens, maxTokens and the context's end", a
     maxTokens: 5,
   });
   assertEquals(slid.ids.slice(4), again.ids);
+  // The second half is not drawn with the numbers of the first.
+  const drawn = await generated(generator, [1], { seed: 3, maxTokens: 400, slide: true });
+  assertEquals([drawn.ids.length, drawn.end], [400, "length"]);
+  const half = contextLength / 2;
+  const window = drawn.ids.slice(contextLength - 1 - half, contextLength - 1);
+  const same = await generated(generator, window, { seed: 3, maxTokens: half });
+  assertNotEquals(drawn.ids.slice(contextLength - 1, contextLength - 1 + half), same.ids);
   for (const owned of [generator, weights]) owned.destroy();
 });
 

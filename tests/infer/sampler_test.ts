@@ -4,15 +4,21 @@ import { philox4x32, uniformFromU32 } from "../../src/random/philox.ts";
 import { assertClose } from "../support/close.ts";
 import { normal } from "../support/random.ts";
 
-const ALL = { temperature: 1, topK: 0, topP: 1 };
-const place = (position: number, seen: number[] = []) => ({ position, seen: new Set(seen) });
+const ALL = { temperature: 1, topK: 0, topP: 1, minP: 0 };
+/** A text of these ids, the prompt first. */
+const after = (prompt: number[], written: number[] = []) => ({
+  text: [...prompt, ...written],
+  promptLength: prompt.length,
+});
+/** A text so long, of ids that are no columns. */
+const place = (position: number) => after(new Array<number>(position).fill(1e6));
 const logs = (...probabilities: number[]) => probabilities.map(Math.log);
 
-/** How often each id is chosen at so many positions. */
+/** How often each id is chosen, in so many texts. */
 function histogram(logits: ArrayLike<number>, options: SamplingOptions, n: number): number[] {
   const counts = new Array<number>(logits.length).fill(0);
-  for (let position = 0; position < n; position++) {
-    counts[sample(logits, options, place(position)).id]!++;
+  for (let choice = 0; choice < n; choice++) {
+    counts[sample(logits, { ...options, choice }, place(0)).id]!++;
   }
   return counts;
 }
@@ -96,7 +102,7 @@ Deno.test("sample() takes its number from seed, choice and position alone", () =
     uniformFromU32(philox4x32([choice, position, 0x73616d70, 0], [seed, 0])[0]);
   const ids = new Set<number>();
   for (const [seed, choice, position] of [[1, 0, 0], [1, 0, 1], [1, 1, 0], [2, 0, 0]] as const) {
-    const { id } = sample(logits, { seed, choice }, place(position, [position]));
+    const { id } = sample(logits, { seed, choice }, place(position));
     assertEquals(id, Math.floor(uniform(seed, choice, position) * V));
     ids.add(id);
   }
@@ -109,7 +115,7 @@ Deno.test("sample() takes its number from seed, choice and position alone", () =
 
 Deno.test("sample() penalises what is in the text: logits above 0 divided, others multiplied", () => {
   const greedy = (logits: number[], repetitionPenalty: number, seen: number[]) =>
-    sample(logits, { temperature: 0, repetitionPenalty }, place(0, seen)).id;
+    sample(logits, { temperature: 0, repetitionPenalty }, after(seen)).id;
   assertEquals(greedy([3, 2, 1], 1.4, [0]), 0);
   assertEquals(greedy([3, 2, 1], 1.6, [0]), 1);
   assertEquals(greedy([3, 2, 1], 4, [0, 1]), 2);
@@ -129,6 +135,51 @@ Deno.test("sample() tells the probability under the model, whatever was cut", ()
   assertClose(logProbability, Math.log([0.1, 0.4, 0.2, 0.3][id]!), { atol: 1e-12 });
 });
 
+Deno.test("sample() takes off penalties for what was written, not for the prompt", () => {
+  const greedy = (options: SamplingOptions, prompt: number[], written: number[]) =>
+    sample([3, 2, 1], { temperature: 0, ...options }, after(prompt, written)).id;
+  assertEquals(greedy({ frequencyPenalty: 2, presencePenalty: 2 }, [0, 0], []), 0);
+  assertEquals(greedy({ frequencyPenalty: 0.6 }, [0], [0]), 0);
+  assertEquals(greedy({ frequencyPenalty: 0.6 }, [0], [0, 0]), 1);
+  assertEquals(greedy({ presencePenalty: 0.9 }, [1], [0, 0, 0]), 0);
+  assertEquals(greedy({ presencePenalty: 1.1 }, [1], [0, 0, 0]), 1);
+  assertEquals(greedy({ frequencyPenalty: -2 }, [], [2, 2]), 2, "below 0 it asks for more");
+  const both = { repetitionPenalty: 1.4, presencePenalty: 0.2 };
+  assertEquals(greedy(both, [], [0]), 1, "3 / 1.4 - 0.2 = 1.94");
+});
+
+Deno.test("sample() adds the bias first", () => {
+  const greedy = (options: SamplingOptions) =>
+    sample([3, 2, -1], { temperature: 0, ...options }, after([2])).id;
+  assertEquals(greedy({ logitBias: [[1, 1.5]] }), 1);
+  assertEquals(greedy({ logitBias: [[2, 5], [0, -100]] }), 2);
+  assertEquals(greedy({ logitBias: [[2, 6]], repetitionPenalty: 2 }), 0, "(-1 + 6) / 2 = 2.5");
+  assertThrows(() => greedy({ logitBias: [[3, 1]] }), RangeError, "ids below 3: got 3");
+});
+
+Deno.test("sample() bans what would end an n-gram of the text", () => {
+  const greedy = (noRepeatNgram: number, prompt: number[], written: number[]) =>
+    sample([3, 2, 1], { temperature: 0, noRepeatNgram }, after(prompt, written)).id;
+  assertEquals(greedy(2, [1, 0], [1]), 1, "1 0 was there");
+  assertEquals(greedy(2, [1], [0]), 0);
+  assertEquals(greedy(3, [2, 1, 0, 2], [1]), 1, "2 1 0 was there");
+  assertEquals(greedy(3, [2, 1, 0, 1], [1]), 0);
+  assertEquals(greedy(1, [0], [1]), 2, "n-grams of 1 are tokens");
+  assertEquals(greedy(1, [0, 1, 2], []), 0, "all are banned: the likeliest");
+  assertEquals(greedy(9, [0, 0], [0]), 0, "longer than the text");
+});
+
+Deno.test("candidates() have at least min-p of the likeliest's probability", () => {
+  const logits = logs(0.4, 0.04, 0.2, 0.36);
+  const ids = (minP: number, temperature = 1) =>
+    candidates(logits, { ...ALL, minP, temperature }).map(({ id }) => id);
+  assertEquals(ids(0), [0, 3, 2, 1]);
+  assertEquals(ids(0.49), [0, 3, 2]);
+  assertEquals(ids(0.51), [0, 3]);
+  assertEquals(ids(0.51, 2), [0, 3, 2], "after the temperature");
+  assertEquals(ids(1), [0]);
+});
+
 Deno.test("sample() never chooses what is masked", () => {
   const logits = [-Infinity, 0, -Infinity, 0];
   const counts = histogram(logits, { topK: 3, topP: 0.99 }, 200);
@@ -144,6 +195,13 @@ Deno.test("sample() refuses options out of range and logits that are no numbers"
     [{ topK: 1.5 }, "topK a count, or 0 for all: got 1.5"],
     [{ topP: 0 }, "topP above 0 and at most 1: got 0"],
     [{ topP: 1.1 }, "topP above 0 and at most 1: got 1.1"],
+    [{ minP: 1.1 }, "minP from 0 to 1: got 1.1"],
+    [{ frequencyPenalty: -2.1 }, "frequencyPenalty from -2 to 2: got -2.1"],
+    [{ presencePenalty: NaN }, "presencePenalty from -2 to 2: got NaN"],
+    [{ logitBias: [[1, 101]] }, "logitBias from -100 to 100: got 101"],
+    [{ logitBias: [[0.5, 1]] }, "logitBias of token ids: got 0.5"],
+    [{ logitBias: new Array(301).fill([0, 1]) }, "logitBias of at most 300 entries: got 301"],
+    [{ noRepeatNgram: -1 }, "noRepeatNgram a count, or 0: got -1"],
     [{ repetitionPenalty: 0 }, "repetitionPenalty above 0: got 0"],
     [{ seed: -1 }, "seed an integer from 0 below 2^53: got -1"],
     [{ choice: 2 ** 32 }, "choice an integer from 0 below 2^32: got 4294967296"],

@@ -120,3 +120,20 @@ opTest("dropout() refuses rates outside [0, 1)", (scope) => {
   );
   return Promise.resolve();
 });
+
+opTest("dropout() draws one mask anew for every period", async (scope, device) => {
+  const [count, period] = [60, 20];
+  const { mask, options } = fixture(scope, period, 0.3);
+  const shared = Float64Array.from({ length: count }, (_, i) => mask[i % period]!);
+  const [x, dout] = [normal(1, count), normal(2, count)];
+  const inp = scope.variable("inp", [3, 20], x);
+  assertThrows(
+    () => dropout(scope.plan, inp, { ...options, period: 6 }),
+    RangeError,
+    'Cannot record dropout: "period" a multiple of 4: got 6',
+  );
+  const out = dropout(scope.plan, inp, { ...options, period });
+  await scope.run(out, dout, [inp]);
+  assertClose(await device.read(out), times(x, shared), TOLERANCE.dropout);
+  assertClose(await scope.gradient(inp), times(dout, shared), TOLERANCE.dropout);
+});

@@ -1,11 +1,12 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import type { Device } from "../../src/gpu/device.ts";
 import { Plan } from "../../src/gpu/plan.ts";
+import { toHalves } from "../../src/gpu/storage.ts";
 import { geluExactForward, geluForward } from "../reference/gelu.ts";
 import { type Layout, matmulNn, matmulNt, matmulTn, type Product } from "../../src/ops/matmul.ts";
 import * as reference from "../reference/matmul.ts";
 import { assertClose } from "../support/close.ts";
-import { gpuTest, testDevice } from "../support/gpu.ts";
+import { gpuTest, testDevice, uploadHalves } from "../support/gpu.ts";
 import { normal, uniform } from "../support/random.ts";
 import { absolute, dotBound } from "../support/tolerance.ts";
 
@@ -30,6 +31,8 @@ interface Case {
   residual?: boolean;
   gelu?: "tanh" | "erf";
   columnSum?: boolean;
+  /** Whether `b` is kept in f16, and so rounded. */
+  f16?: boolean;
 }
 
 /** Rows of `count` columns amid a margin of NaN. */
@@ -56,10 +59,11 @@ function narrow(wide: Float32Array, rows: number, [left, right]: [number, number
 }
 
 /** The case's inputs; the same seeds give the same leading rows for any M. */
-function inputs({ layout, M, N, K }: Case) {
+function inputs({ layout, M, N, K, f16 }: Case) {
+  const b = normal(2, K * N); // (K, N) or (N, K)
   return {
     a: normal(1, M * K), // (M, K) or (K, M)
-    b: normal(2, K * N), // (K, N) or (N, K)
+    b: f16 ? b.map(Math.f16round) : b,
     old: normal(3, M * N),
     bias: normal(4, N),
     residual: normal(5, M * N),
@@ -74,7 +78,7 @@ async function run(device: Device, test: Case, given = inputs(test)) {
   const { aRows } = given;
   const upload = (label: string, data: Float32Array) => device.upload(label, [data.length], data);
   const a = upload("a", widen(given.a, aRows, aMargin));
-  const b = upload("b", given.b);
+  const b = test.f16 ? uploadHalves(device, "b", given.b) : upload("b", given.b);
   const old = accumulate ? given.old : new Float32Array(M * N).fill(NaN);
   const out = upload("out", widen(old, M, outMargin));
   const bias = test.bias ? upload("bias", given.bias) : undefined;
@@ -201,6 +205,23 @@ for (const subgroups of [true, false]) {
     }
   }, { subgroups });
 
+  for (const layout of ["nn", "nt"] as const) {
+    gpuTest(`matmul_${layout}() of halves matches the reference${kind}`, async (device) => {
+      for (const [M, K, N] of SHAPES) {
+        await check(device, { layout, M, N, K, f16: true });
+        await check(device, { layout, M, N, K, f16: true, accumulate: true });
+      }
+      const wide: Case = { layout, M: 38, K: 66, N: 29, aMargin: [4, 2], outMargin: [4, 3] };
+      await check(device, { ...wide, f16: true });
+      const whole: Case = { layout, M: 37, K: 68, N: 72, aMargin: [4, 8], outMargin: [8, 12] };
+      await check(device, { ...whole, f16: true });
+      if (layout === "nt") return;
+      const layer: Case = { layout, M: 3, K: 24, N: 40, bias: true, f16: true };
+      await check(device, { ...layer, residual: true });
+      await check(device, { ...layer, M: 35, gelu: "tanh" });
+    }, { subgroups });
+  }
+
   gpuTest(`matmulTn() sums the columns of b too${kind}`, async (device) => {
     for (const [M, K, N] of [[1, 30, 12], [40, 131, 68], [5, 7, 3]] as const) {
       await check(device, { layout: "tn", M, N, K, columnSum: true, accumulate: true });
@@ -213,45 +234,59 @@ function bits(values: Float32Array): Uint32Array {
   return new Uint32Array(values.buffer, values.byteOffset, values.length);
 }
 
-gpuTest("a row has the same bits alone and among others", async (device) => {
-  const [K, N] = [260, 136];
-  for (const layout of ["nn", "nt"] as const) {
-    for (const gelu of layout === "nn" ? [undefined, "tanh"] as const : [undefined]) {
-      const test = { layout, N, K, bias: layout === "nn", ...(gelu ? { gelu } : {}) };
-      const all = inputs({ ...test, M: 70 });
-      const want = await run(device, { ...test, M: 70 }, all);
-      for (const [start, M] of [[0, 1], [69, 1], [3, 4], [33, 7], [16, 16], [5, 32]] as const) {
-        const a = all.a.slice(start * K, (start + M) * K);
-        const got = await run(device, { ...test, M }, { ...all, a, aRows: M });
-        assertEquals(
-          bits(got.out),
-          bits(want.out.slice(start * N, (start + M) * N)),
-          `${layout}: rows ${start} to ${start + M} by ${got.labels} and ${want.labels}`,
-        );
+for (const f16 of [false, true]) {
+  const suffix = f16 ? " of halves" : "";
+  gpuTest(`a row has the same bits alone and among others${suffix}`, async (device) => {
+    const [K, N] = [260, 136];
+    for (const layout of ["nn", "nt"] as const) {
+      for (const gelu of layout === "nn" ? [undefined, "tanh"] as const : [undefined]) {
+        const test = { layout, N, K, f16, bias: layout === "nn", ...(gelu ? { gelu } : {}) };
+        const all = inputs({ ...test, M: 70 });
+        const want = await run(device, { ...test, M: 70 }, all);
+        for (const [start, M] of [[0, 1], [69, 1], [3, 4], [33, 7], [16, 16], [5, 32]] as const) {
+          const a = all.a.slice(start * K, (start + M) * K);
+          const got = await run(device, { ...test, M }, { ...all, a, aRows: M });
+          assertEquals(
+            bits(got.out),
+            bits(want.out.slice(start * N, (start + M) * N)),
+            `${layout}: rows ${start} to ${start + M} by ${got.labels} and ${want.labels}`,
+          );
+        }
       }
     }
-  }
-});
+  });
 
-gpuTest("a row has the same bits where b is too large for a cache", async (device) => {
-  const test: Case = { layout: "nn", M: 1, K: 4098, N: 2048, aMargin: [0, 2] };
-  const given = { ...inputs({ ...test, K: 1 }), b: uniform(2, test.K * test.N) };
-  const a = uniform(1, 5 * test.K);
-  const want = await run(device, { ...test, M: 5 }, { ...given, a, aRows: 5 });
-  const got = await run(device, test, { ...given, a: a.slice(4 * test.K), aRows: 1 });
-  assertEquals(bits(got.out), bits(want.out.slice(4 * test.N)), `${got.labels} and ${want.labels}`);
-});
+  gpuTest(`a row has the same bits where b is too large for a cache${suffix}`, async (device) => {
+    const N = f16 ? 4096 : 2048; // 32 MiB
+    const test: Case = { layout: "nn", M: 1, K: 4098, N, aMargin: [0, 2], f16 };
+    const given = { ...inputs({ ...test, K: 1 }), b: uniform(2, test.K * N) };
+    const a = uniform(1, 5 * test.K);
+    const want = await run(device, { ...test, M: 5 }, { ...given, a, aRows: 5 });
+    const got = await run(device, test, { ...given, a: a.slice(4 * test.K), aRows: 1 });
+    assertEquals(
+      bits(got.out),
+      bits(want.out.slice(4 * test.N)),
+      `${got.labels} and ${want.labels}`,
+    );
+  });
+}
+
+/** Layouts, and whether b is halves. */
+const STORED = [["nn", false], ["nt", false], ["tn", false], ["nn", true], ["nt", true]] as const;
 
 gpuTest("variants give the same bits with and without subgroups", async (device) => {
   const portable = await testDevice({ subgroups: false });
-  for (const layout of LAYOUTS) {
+  for (const [layout, f16] of STORED) {
     // 133 columns: nt splits off the last; 3 terms of K reach beyond the last vec4.
     for (const [M, K, N] of [[70, 263, 136], [70, 264, 133], [3, 264, 133]] as const) {
       const margin: Case["aMargin"] = layout === "tn" ? [0, (4 - M % 4) % 4] : [0, (4 - K % 4) % 4];
-      const test: Case = { layout, M, K, N, aMargin: margin, outMargin: [0, (4 - N % 4) % 4] };
+      const outMargin: Case["outMargin"] = [0, (4 - N % 4) % 4];
+      const test: Case = { layout, M, K, N, aMargin: margin, outMargin, f16 };
       if (layout === "tn") test.columnSum = true;
       const [one, other] = [await run(device, test), await run(portable, test)];
-      const label = `${layout} (${M}, ${K}, ${N}) by ${one.labels} and ${other.labels}`;
+      const label = `${layout}${
+        f16 ? " of halves" : ""
+      } (${M}, ${K}, ${N}) by ${one.labels} and ${other.labels}`;
       assertEquals(bits(one.out), bits(other.out), label);
       if (test.columnSum) assertEquals(bits(one.columnSum!), bits(other.columnSum!), label);
     }
@@ -266,6 +301,10 @@ gpuTest("matmul throws on tensors that are too small and options that exclude", 
   assertThrows(() => matmulNn(plan, { ...product, M: 4 }), RangeError, `"t" of 16 elements`);
   assertThrows(() => matmulNt(plan, { ...product, b: tensor(19) }), RangeError, "20 elements");
   assertThrows(() => matmulTn(plan, { ...product, out: tensor(14) }), RangeError, "15 elements");
+  const halves = plan.activation("halves", [20], "f16");
+  matmulNn(plan, { ...product, b: halves });
+  const wrong = `"b" (tensor "halves") of f32: got f16`;
+  assertThrows(() => matmulTn(plan, { ...product, M: 3, b: halves }), RangeError, wrong);
   assertThrows(() => matmulNn(plan, { ...product, lda: 3 }), RangeError, "within lda = 3");
   assertThrows(
     () => matmulNn(plan, { ...product, residual: tensor(15), gelu: "erf" }),

@@ -16,14 +16,18 @@ for (let next = 0;; next += SAVES_AT_ONCE) {
   await Promise.all(ids.map((id) =>
     store.save({
       id,
-      createdMs: next,
+      kind: "completion",
+      created: next,
       model: "small",
       weightsHash: "",
-      prompts: [[1, 2, 3]],
+      promptIds: [1, 2, 3],
+      prompt: undefined,
+      text: "four",
+      tokenIds: [4],
+      logProbabilities: [-1],
       sampling: {},
-      completions: [
-        { choice: 0, prompt: 0, ids: [4], logProbabilities: [-1], finishReason: "stop" },
-      ],
+      maxTokens: 1,
+      finishReason: "stop",
     })
   ));
   console.log(ids.join("\n"));

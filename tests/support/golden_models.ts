@@ -9,7 +9,7 @@ import type { ModelConfig } from "../../src/model/config.ts";
 import { Weights } from "../../src/model/parameters.ts";
 import { parseSafetensors as parseFile } from "../../src/run/safetensors.ts";
 import type { LearningRateSchedule } from "../../src/train/schedule.ts";
-import type { OptimiserSettings } from "../../src/train/step.ts";
+import type { OptimiserSettings } from "../../src/train/optimiser.ts";
 import bytes from "../golden/models.safetensors" with { type: "bytes" };
 import { assertClose } from "./close.ts";
 import { parseSafetensors } from "./safetensors.ts";

@@ -5,6 +5,7 @@
  */
 import { assertEquals } from "@std/assert";
 import { Device, NoAdapterError, type OpenOptions } from "../../src/gpu/device.ts";
+import { toHalves } from "../../src/gpu/storage.ts";
 import { readEnv } from "./system.ts";
 import type { Tensor } from "../../src/gpu/tensor.ts";
 
@@ -53,7 +54,7 @@ export function gpuTest(
         throw error;
       });
       // Placeholders are made on first use and stay; they are no leak.
-      for (const dtype of ["f32", "u32"] as const) {
+      for (const dtype of ["f32", "u32", "f16"] as const) {
         device.none("read", dtype);
         device.none("write", dtype);
       }
@@ -65,12 +66,22 @@ export function gpuTest(
   });
 }
 
-/** Fills a tensor with NaN (f32) or a large value (u32), so that an element never written shows. */
+/** A flat tensor of halves, as near to the data as they are; one more where they are odd. */
+export function uploadHalves(device: Device, label: string, data: Float32Array): Tensor {
+  const even = new Float32Array(Math.ceil(data.length / 2) * 2);
+  even.set(data);
+  const { halves } = toHalves(even);
+  return device.upload(label, [halves.length], halves);
+}
+
+/** Fills a tensor with NaN (f32, f16) or a large value (u32), so that an element never written shows. */
 export function poison(device: Device, tensor: Tensor): Tensor {
   device.write(
     tensor,
     tensor.dtype === "u32"
       ? new Uint32Array(tensor.count).fill(0xdeadbeef)
+      : tensor.dtype === "f16"
+      ? new Uint16Array(tensor.count).fill(0x7e00)
       : new Float32Array(tensor.count).fill(NaN),
   );
   return tensor;

@@ -1,6 +1,7 @@
 // What llama.cpp continues ids with, and the ids of a text: llama_greedy.mjs FILE COUNT TEXT ID…
 // Runs in a folder that has node-llama-cpp, which no other part of this program needs.
-import { getLlama } from "node-llama-cpp";
+const peer = "node-llama-cpp"; // by name, so that the type checker does not look for it
+const { getLlama } = await import(peer);
 
 const [modelPath, count, text, ...ids] = Deno.args;
 const llama = await getLlama({

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { join } from "node:path";
 import { CannotError } from "../../src/config/cannot.ts";
-import { CompletionStore } from "../../src/feedback/completion_store.ts";
+import { type CompletionRecord, CompletionStore } from "../../src/feedback/completion_store.ts";
 import { openDatabase } from "../../src/feedback/database.ts";
 import { start, withFolder } from "../support/files.ts";
 import { ROOT, systemTest } from "../support/system.ts";
@@ -27,7 +27,7 @@ systemTest("a completion that was acknowledged outlives kill -9", async () => {
       const database = openDatabase(path);
       assertEquals(database.prepare("PRAGMA integrity_check").get()!.integrity_check, "ok");
       const store = new CompletionStore(database);
-      for (const id of acknowledged) assertEquals(store.find(id)?.completions.length, 1, id);
+      for (const id of acknowledged) assertEquals(store.find(id)?.text, "four", id);
       while (store.expire(1e15) > 0); // room for the next round
       assertEquals(store.totalBytes, 0);
       database.close();
@@ -40,14 +40,20 @@ systemTest("two processes' connections share one database", async () => {
     const path = join(folder, "brachio.sqlite");
     const databases = [openDatabase(path), openDatabase(path)];
     const stores = databases.map((database) => new CompletionStore(database));
-    const of = (id: string) => ({
+    const of = (id: string): CompletionRecord => ({
       id,
-      createdMs: 0,
+      kind: "completion",
+      created: 0,
       model: "",
       weightsHash: "",
-      prompts: [],
+      promptIds: [1, 2, 3],
+      prompt: undefined,
+      text: "four",
+      tokenIds: [4],
+      logProbabilities: [-1],
       sampling: {},
-      completions: [],
+      maxTokens: 1,
+      finishReason: "stop",
     });
     await Promise.all(stores.flatMap((store, i) => ["a", "b"].map((id) => store.save(of(id + i)))));
     for (const store of stores) {

@@ -13,11 +13,12 @@ const TRAIN = ["train", ...INFER];
 const RUNTIME = ["runtime", ...TRAIN];
 const ROUTES = ["routes", ...RUNTIME];
 const ARROWS: Record<string, readonly string[]> = {
-  cli: ROUTES,
+  cli: ["exchange", ...ROUTES],
   routes: RUNTIME,
   runtime: TRAIN,
   train: INFER,
   infer: MODEL,
+  exchange: ["model", ...PURE], // the table of tensors; no device
   model: [...GPU, ...PURE],
   ops: ["gpu"],
   gpu: [],

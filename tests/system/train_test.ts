@@ -87,6 +87,27 @@ for (const [way, set] of Object.entries(WAYS)) {
   );
 }
 
+gpuTest(
+  "the last checkpoint competes on the tokens of the others, though all of the split is evaluated",
+  async (device) => {
+    await withFolder(async (root) => {
+      const same = ["schedule=constant", "saveEvery=10"];
+      await trainUntil(device, root, "ends", same, 20);
+      await trainUntil(device, root, "goes-on", [...same, "steps=30"], 20);
+      const found = await Promise.all(["ends", "goes-on"].map(async (name) => {
+        const run = await Run.open(root, name);
+        const { score } = (await run.checkpoint(20)).manifest;
+        return { score, loss: (await run.metrics()).at(-1)!["val/loss"] };
+      }));
+      const [ends, goesOn] = found as [typeof found[0], typeof found[0]];
+      assertEquals(ends.score, goesOn.score);
+      assertEquals(goesOn.score, goesOn.loss);
+      assert(ends.score !== ends.loss, "its report is over the whole split");
+    });
+  },
+  { ignore: !hasSystem() },
+);
+
 /** Text to train on and a finished run, `straight`, of 12 steps. */
 async function straightRun(root: string): Promise<{ common: string[]; want: unknown }> {
   await Deno.writeTextFile(`${root}/text.txt`, words(400));

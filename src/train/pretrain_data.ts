@@ -1,5 +1,5 @@
 /**
- * What a training run reads: its tokenizer and its data, made or found again.
+ * What pre-training reads: its tokenizer and its data, made or found again.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { gpt2Tokenizer } from "../tokenizer/gpt2.ts";
 import { END_OF_TEXT, RESERVED_TOKENS } from "../tokenizer/special.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { trainBpeFromCounts, WordCounts } from "../tokenizer/train.ts";
-import type { PretrainConfig } from "../train/pretrain_config.ts";
+import type { PretrainConfig } from "./pretrain_config.ts";
 
 /** Text to train on where none is given: this program's own source. */
 const BUILT_IN = ["../../src/**/*.ts", "../../shaders/*.wgsl", "../../README.md"].map((path) =>

@@ -1,0 +1,253 @@
+/**
+ * `brachio serve`: models over HTTP, until a signal ends it.
+ *
+ * The socket opens at once, and says 503 until the models are there. SIGTERM or Ctrl-C lets requests
+ * end; a second one does not.
+ *
+ * @module
+ */
+import type { Hono } from "hono";
+import { join } from "node:path";
+import { createApp, createLoadingApp } from "../../routes/app.ts";
+import { CheckpointTokenizers, type ServeDeps } from "../../routes/deps.ts";
+import { BoundedAdmission } from "../../routes/operations/admission.ts";
+import { watchKeys } from "../../routes/operations/key_file.ts";
+import { Lifecycle } from "../../routes/operations/lifecycle.ts";
+import { createLogger } from "../../routes/operations/log.ts";
+import { ServerMetrics } from "../../routes/operations/metrics.ts";
+import { ApiKeys, KEYS_FILE } from "../config/api_keys.ts";
+import { CannotError, systemState } from "../config/cannot.ts";
+import { loadConfig } from "../config/config.ts";
+import { CompletionStore } from "../feedback/completion_store.ts";
+import { openDatabase } from "../feedback/database.ts";
+import { ContentGuard } from "../infer/guard.ts";
+import { newestRun, runsRoot } from "../run/run_folder.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { openWorker } from "../runtime/worker_client.ts";
+import { type ServeConfig, serveSchema } from "./serve_config.ts";
+
+/** Options of `brachio serve`, as the command line gives them. */
+export interface ServeCommand {
+  /** Names of runs; else the newest. */
+  run?: string[];
+  /** Folder of all runs. */
+  runs?: string;
+  /** Address to listen at. */
+  host?: string;
+  /** Port. */
+  port?: number;
+  /** Texts under way and waiting. */
+  queue?: number;
+  /** SQLite file of served completions. */
+  database?: string;
+  /** False: no keys are asked for. */
+  auth: boolean;
+  /** False: nothing is kept. */
+  store: boolean;
+  /** Keep the texts of prompts too. */
+  storePrompts?: boolean;
+  /** Names that the Host header may have. */
+  allowHost?: string[];
+  /** Origins whose pages may call. */
+  cors?: string[];
+  /** A JSONC file of settings. */
+  config?: string;
+  /** One setting, over the file. */
+  set?: string[];
+  /** False: without the subgroups feature. */
+  subgroups: boolean;
+  /** False: without the shader-f16 feature. */
+  f16: boolean;
+}
+
+/** How often what is too old or too much is erased. */
+const EXPIRE_EVERY_MS = 60_000;
+
+/** Serves until a signal, and returns the exit status. */
+export async function serve(options: ServeCommand): Promise<number> {
+  const config = await loadConfig(serveSchema, {
+    base: settingsOf(options),
+    file: options.config,
+    set: options.set,
+  });
+  const root = runsRoot(options.runs);
+  const runs = config.runs.length > 0 ? config.runs : [(await newestRun(root)).name];
+  const guard = guardOf(config);
+  const logger = createLogger({
+    json: (config.logFormat ?? (Deno.stderr.isTerminal() ? "text" : "json")) === "json",
+  });
+  const keysPath = join(root, KEYS_FILE);
+  const keys = await asksForKeys(config, keysPath)
+    ? await watchKeys(keysPath, { logger, nowMs: Date.now })
+    : undefined;
+
+  const lifecycle = new Lifecycle();
+  const appOptions = { config, lifecycle, keys, logger, nowMs: Date.now };
+  let app: Hono = createLoadingApp(appOptions);
+  const server = listen(config, (request) => app.fetch(request));
+  const stopped = signals();
+  const closers: (() => unknown)[] = [() => server.shutdown()];
+  try {
+    const store = config.store ? openStore(config, root, closers) : undefined;
+    const runtime = await openWorker({
+      root,
+      runs,
+      device: { subgroups: options.subgroups, f16: options.f16 },
+      engine: { cacheBytes: config.cacheBytes, cacheDtype: config.cache },
+      weightDtype: config.weights,
+    });
+    closers.unshift(() => runtime.close());
+    const admission = new BoundedAdmission({
+      mostChoices: config.queue,
+      mostTokens: config.queueTokens,
+      tokensPerSecond: () => runtime.status().tokensPerSecond,
+    });
+    const shutdown = new AbortController();
+    const metrics = new ServerMetrics(runtime);
+    const deps: ServeDeps = {
+      runtime,
+      tokenizers: new CheckpointTokenizers(),
+      store,
+      storePrompts: config.storePrompts,
+      guard,
+      admission,
+      meter: metrics,
+      logger,
+      nowMs: Date.now,
+      newId: (prefix) => prefix + crypto.randomUUID().replaceAll("-", ""),
+      newSeed: () => Number(crypto.getRandomValues(new BigUint64Array(1))[0]! >> 11n),
+      deadlineMs: 1000 * config.deadlineSeconds,
+      pingMs: 1000 * config.pingSeconds,
+      shutdown: shutdown.signal,
+    };
+    app = createApp(deps, { ...appOptions, metrics });
+    lifecycle.state = "ready";
+    announce(server, runtime, keys !== undefined);
+
+    await stopped.first;
+    lifecycle.state = "draining";
+    const refusal = lifecycle.refusal()!;
+    admission.close(refusal);
+    logger.info("draining", { texts: admission.choices, seconds: config.drainSeconds });
+    const timer = setTimeout(() => shutdown.abort(refusal), 1000 * config.drainSeconds);
+    void stopped.second.then(() => shutdown.abort(refusal));
+    await runtime.drain(shutdown.signal);
+    clearTimeout(timer);
+    return 0;
+  } finally {
+    stopped.remove();
+    // In the order of who needs whom: answers go out before the store that keeps them is closed.
+    for (const close of closers) await close();
+    if (lifecycle.state !== "loading") logger.info("stopped");
+  }
+}
+
+/** Settings that the command line gives; undefined ones are left to the file. */
+function settingsOf(options: ServeCommand): Record<string, unknown> {
+  const { run, host, port, queue, database, cors, allowHost, storePrompts } = options;
+  const settings = {
+    runs: run,
+    host,
+    port,
+    queue,
+    database,
+    cors,
+    allowHosts: allowHost,
+    storePrompts,
+    auth: options.auth ? undefined : false,
+    store: options.store ? undefined : false,
+  };
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+}
+
+/**
+ * Whether requests need a key.
+ *
+ * @throws {CannotError} When others could call the server and there is no key to ask for.
+ */
+async function asksForKeys({ auth, host }: ServeConfig, path: string): Promise<boolean> {
+  if (auth === false) return false;
+  const { keys } = await ApiKeys.read(path);
+  const isLocal = ["127.0.0.1", "localhost", "::1"].includes(host);
+  if (keys.length > 0) return true;
+  if (isLocal && auth !== true) return false;
+  throw new CannotError(
+    `serve on ${host}`,
+    "want an API key to ask for: brachio keys create NAME, or --no-auth",
+    `there is none in ${path}`,
+  );
+}
+
+function guardOf({ bannedTexts, bannedPatterns }: ServeConfig): ContentGuard {
+  const patterns = bannedPatterns.map((pattern, index) => {
+    try {
+      return new RegExp(pattern, "iu");
+    } catch (cause) {
+      const state = (cause as Error).message;
+      const act = `use "bannedPatterns.${index}"`;
+      throw new CannotError(act, "want a regular expression", state, { cause });
+    }
+  });
+  return new ContentGuard({ strings: bannedTexts, patterns });
+}
+
+function listen(
+  { host, port }: ServeConfig,
+  handler: (request: Request) => Response | Promise<Response>,
+): Deno.HttpServer<Deno.NetAddr> {
+  try {
+    return Deno.serve({ hostname: host, port, onListen: () => {} }, handler);
+  } catch (cause) {
+    const state = cause instanceof Deno.errors.AddrInUse
+      ? "another program has it: --port takes another"
+      : systemState(cause);
+    throw new CannotError(`serve on ${host}:${port}`, "want a free port", state, { cause });
+  }
+}
+
+/** Opens the database, and sees to it that it stays within its bounds. */
+function openStore(config: ServeConfig, root: string, closers: (() => unknown)[]): CompletionStore {
+  const database = openDatabase(config.database ?? join(root, "brachio.sqlite"));
+  const store = new CompletionStore(database);
+  const retention = { maxAgeSeconds: 86_400 * config.storeDays, maxBytes: config.storeBytes };
+  const expire = () => store.expire(Date.now() / 1000, retention);
+  const timer = setInterval(expire, EXPIRE_EVERY_MS);
+  closers.push(() => {
+    clearInterval(timer);
+    store.close();
+    database.close();
+  });
+  return store;
+}
+
+/** Signals that end the server. */
+function signals(): { first: Promise<void>; second: Promise<void>; remove(): void } {
+  const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  let count = 0;
+  const hear = () => (count++ === 0 ? first : second).resolve();
+  const names: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
+  for (const name of names) Deno.addSignalListener(name, hear);
+  return {
+    first: first.promise,
+    second: second.promise,
+    remove: () => names.forEach((name) => Deno.removeSignalListener(name, hear)),
+  };
+}
+
+/** Says where the server is, and how to call it. */
+function announce(
+  { addr }: Deno.HttpServer<Deno.NetAddr>,
+  runtime: Runtime,
+  asksForKeys: boolean,
+): void {
+  const host = addr.hostname.includes(":") ? `[${addr.hostname}]` : addr.hostname;
+  const url = `http://${host}:${addr.port}`;
+  const models = runtime.models();
+  const key = asksForKeys ? " -H 'authorization: Bearer KEY'" : "";
+  console.log([
+    `serving ${models.map(({ id }) => id).join(", ")} on ${runtime.status().adapter}`,
+    `${url}/v1    documentation: ${url}/docs`,
+    `curl ${url}/v1/completions -H 'content-type: application/json'${key} ` +
+    `-d '{"model":"${models[0]!.id}","prompt":"Once","max_tokens":16}'`,
+  ].join("\n"));
+}

@@ -1,0 +1,426 @@
+/**
+ * The heart of the runtime: requests on versions of weights, and jobs beside them, a turn at a time.
+ * It knows nothing of threads and messages; {@linkcode RuntimeHost} drives it.
+ *
+ * @module
+ */
+import type { TextEvent, TextRequest } from "../infer/request.ts";
+import { type JobEvent, type JobInfo, type JobKind, JobQueue } from "./jobs.ts";
+import type { RuntimeStatus, ServedModel } from "./runtime.ts";
+import type { EngineRequest, TextEngine } from "./text_engine.ts";
+import { RateMeter, TimeShare } from "./time_share.ts";
+import { type Lease, type VersionParts, Versions } from "./versions.ts";
+
+/** A version on the GPU. */
+export interface LoadedModel {
+  /** Writes its texts. */
+  readonly engine: TextEngine;
+  /** Makes the engine anew after it threw: its requests are gone. */
+  renew(): Promise<void>;
+  /** Gives the engine and the weights back. */
+  destroy(): void;
+}
+
+/** The GPU and what is on the disk; tests have fakes. */
+export interface Backend extends VersionParts<LoadedModel> {
+  /** Description of the adapter. */
+  readonly adapter: string;
+  /** Buffers alive on the device. */
+  readonly liveBuffers: number;
+  /** Kinds of jobs by name. */
+  readonly jobKinds: Readonly<Record<string, JobKind>>;
+  /** Ends when the device is lost, with what to say and do about it. Never, if that is never so. */
+  readonly lost: Promise<Error>;
+  /** Whether an error means that the device is gone for good. */
+  isFatal(error: unknown): boolean;
+  /** Waits for all submitted work. */
+  idle(): Promise<void>;
+  /** Gives the device back. */
+  close(): void;
+}
+
+/** How {@linkcode RuntimeCore.open} serves. */
+export interface CoreOptions {
+  /** Names of the runs to serve, the default first. */
+  readonly runs: readonly string[];
+  /** Part of the GPU's time that jobs get while texts are written. @default 0.3 */
+  readonly jobShare?: number | undefined;
+}
+
+/** Who is told of a request. */
+export interface RequestListener {
+  /** What happens, "done" last. */
+  event(event: TextEvent): void;
+  /** It ends without "done". */
+  failed(error: Error): void;
+}
+
+/** Who is told of the rest. */
+export interface CoreListener {
+  /** A job changed, or told something. */
+  job(info: JobInfo, events: readonly JobEvent[]): void;
+  /** There is something to do again. */
+  woke(): void;
+  /** The list of models is another one. */
+  models(): void;
+  /** Nothing can be done any more. */
+  failed(error: Error): void;
+}
+
+/** A job's step that takes longer goes on beside the texts: it is late then, they are not. */
+const PATIENCE_MS = 200;
+
+interface Live {
+  readonly id: number;
+  readonly request: TextRequest;
+  readonly listener: RequestListener;
+  /** Ended before the engine had it. */
+  readonly cancelled: Set<number>;
+  lease: Lease<LoadedModel> | undefined;
+  handle: EngineRequest | undefined;
+  ended: boolean;
+}
+
+/** Texts and jobs on one device. One call of {@linkcode RuntimeCore.turn} at a time. */
+export class RuntimeCore {
+  readonly #backend: Backend;
+  readonly #versions: Versions<LoadedModel>;
+  readonly #listener: CoreListener;
+  readonly #jobs: JobQueue;
+  readonly #share: TimeShare;
+  readonly #rate = new RateMeter();
+  readonly #requests = new Map<number, Live>();
+  /** What must not happen while an engine is in the middle of a step. */
+  #between: (() => void)[] = [];
+  #jobStep: Promise<void> | undefined;
+  #textMs = 0;
+  #tokens = 0;
+  #lastTurnMs: number | undefined;
+  #last: LoadedModel | undefined;
+  /** Those with work under way, be it that nobody waits for it. */
+  readonly #unfinished = new Set<LoadedModel>();
+  /** Of requests that have ended; the last of an old version takes its engine with it. */
+  #finished: Lease<LoadedModel>[] = [];
+  readonly #prefixSeen = new WeakMap<TextEngine, { queries: number; hits: number }>();
+  readonly #prefix = { queries: 0, hits: 0 };
+  #failure: Error | undefined;
+
+  private constructor(
+    backend: Backend,
+    versions: Versions<LoadedModel>,
+    options: CoreOptions,
+    listener: CoreListener,
+  ) {
+    this.#backend = backend;
+    this.#versions = versions;
+    this.#listener = listener;
+    this.#share = new TimeShare(options.jobShare ?? 0.3);
+    this.#jobs = new JobQueue(backend.jobKinds, (info, events) => {
+      if (info.state !== "waiting" && info.state !== "running") this.#refreshAll();
+      listener.job(info, events);
+    });
+    backend.lost.then((error) => this.fail(error));
+  }
+
+  /**
+   * Loads the current version of every run.
+   *
+   * @throws {CannotError} When one cannot be loaded; the backend is then closed.
+   */
+  static async open(
+    backend: Backend,
+    options: CoreOptions,
+    listener: CoreListener,
+  ): Promise<RuntimeCore> {
+    try {
+      const versions = await Versions.open(options.runs, backend);
+      return new RuntimeCore(backend, versions, options, listener);
+    } catch (error) {
+      backend.close();
+      throw error;
+    }
+  }
+
+  /** Every model that a request may name, the default first. */
+  models(): ServedModel[] {
+    return this.#versions.models();
+  }
+
+  /** How busy it is, as of the last turn. */
+  status(): RuntimeStatus {
+    let [running, waiting, cacheUsage] = [0, 0, 0];
+    let engines = 0;
+    for (const { value } of this.#versions.live()) {
+      const { stats } = value.engine;
+      running += stats.running;
+      waiting += stats.waiting;
+      cacheUsage += stats.cacheUsage;
+      engines++;
+      this.#countPrefix(value.engine);
+    }
+    for (const { handle } of this.#requests.values()) if (!handle) waiting++;
+    return {
+      running,
+      waiting,
+      cacheUsage: engines > 0 ? cacheUsage / engines : 0,
+      prefixQueries: this.#prefix.queries,
+      prefixHits: this.#prefix.hits,
+      tokensPerSecond: this.#rate.tokensPerSecond,
+      liveBuffers: this.#backend.liveBuffers,
+      adapter: this.#backend.adapter,
+      failure: this.#failure?.message,
+    };
+  }
+
+  /** Takes a request; whatever is wrong with it, its listener is told. */
+  submit(id: number, model: string, request: TextRequest, listener: RequestListener): void {
+    const live: Live = {
+      id,
+      request,
+      listener,
+      cancelled: new Set(),
+      lease: undefined,
+      handle: undefined,
+      ended: false,
+    };
+    this.#requests.set(id, live);
+    if (this.#failure) return this.#fail(live, this.#failure);
+    this.#versions.lease(model).then(
+      (lease) => {
+        live.lease = lease;
+        if (live.ended) lease.release();
+        else this.#later(() => this.#begin(live));
+      },
+      (error) => this.#fail(live, error),
+    );
+  }
+
+  /** Ends one choice of a request, or all; harmless when it has ended. */
+  cancel(id: number, choice?: number): void {
+    const live = this.#requests.get(id);
+    if (!live) return;
+    this.#later(() => {
+      if (live.ended) return;
+      if (live.handle) return live.handle.cancel(choice);
+      const choices = choice === undefined ? Array.from(indices(live.request)) : [choice];
+      for (const each of choices) this.#cancelEarly(live, each);
+    });
+  }
+
+  /** Makes the checkpoint that `current` of a run points to the one that its name serves. */
+  async swap(run: string): Promise<ServedModel> {
+    if (this.#failure) throw this.#failure;
+    const model = await this.#versions.swap(run);
+    this.#listener.models();
+    return model;
+  }
+
+  /** Jobs that wait, run or have ended. */
+  get jobs(): Pick<JobQueue, "list"> {
+    return this.#jobs;
+  }
+
+  /** Puts a job into the queue. @throws {RangeError} When its kind is unknown */
+  startJob(kind: string, parameters: unknown): JobInfo {
+    if (this.#failure) throw this.#failure;
+    const info = this.#jobs.start(kind, parameters);
+    this.#listener.woke();
+    return info;
+  }
+
+  /** Ends a job; it may save first. @throws {RangeError} When there is none of that number */
+  cancelJob(id: number): void {
+    this.#jobs.cancel(id);
+  }
+
+  /** Does one thing. @returns false when there is nothing to do until it tells that it woke */
+  async turn(): Promise<boolean> {
+    this.#settle();
+    if (this.#failure) return false;
+    const texts = this.#nextModel();
+    if (texts) this.#lastTurnMs ??= performance.now();
+    else this.#lastTurnMs = undefined;
+    if (!texts || !this.#jobs.hasWork) this.#share.reset(); // nobody to share with
+    const isJobReady = this.#jobs.hasWork && !this.#jobStep;
+    if (isJobReady && (!texts || this.#share.isJobsTurn)) await this.#jobTurn();
+    else if (texts) await this.#textTurn(texts);
+    else return false;
+    this.#settle();
+    this.#meter();
+    return true;
+  }
+
+  /** Ends everything that runs: the device is gone. */
+  fail(error: Error): void {
+    if (this.#failure) return;
+    this.#failure = error;
+    for (const live of [...this.#requests.values()]) this.#fail(live, error);
+    this.#listener.failed(error);
+    this.#listener.woke();
+    // Those that wait would do so for ever.
+    (this.#jobStep ?? Promise.resolve()).then(() => this.#jobs.close(error.message)).catch(
+      () => {},
+    );
+  }
+
+  /** Ends what runs and gives everything back. No turn may be under way. */
+  async close(): Promise<void> {
+    const closed = new Error("Cannot go on: an open runtime: it was closed");
+    this.#failure ??= closed;
+    for (const live of [...this.#requests.values()]) this.#fail(live, closed);
+    await this.#jobStep;
+    await this.#jobs.close(closed.message);
+    this.#versions.close(closed);
+    this.#backend.close();
+  }
+
+  /** The next version with something to do, in turn. */
+  #nextModel(): LoadedModel | undefined {
+    const wanted = new Set<LoadedModel>(this.#unfinished);
+    for (const { lease, handle } of this.#requests.values()) if (handle) wanted.add(lease!.value);
+    const busy = Array.from(this.#versions.live(), ({ value }) => value).filter((value) =>
+      wanted.has(value)
+    );
+    const after = busy.findIndex((value) => value === this.#last) + 1;
+    return busy[after % busy.length];
+  }
+
+  async #textTurn(model: LoadedModel): Promise<void> {
+    this.#last = model;
+    const startMs = performance.now();
+    try {
+      if (await model.engine.step()) this.#unfinished.add(model);
+      else this.#unfinished.delete(model);
+    } catch (error) {
+      this.#unfinished.delete(model);
+      await this.#recover(model, asError(error));
+    }
+    const ms = performance.now() - startMs;
+    this.#textMs += ms;
+    this.#share.addText(ms);
+  }
+
+  /** The requests of an engine that threw end; others, and those to come, do not notice. */
+  async #recover(model: LoadedModel, error: Error): Promise<void> {
+    for (const live of [...this.#requests.values()]) {
+      if (live.handle && live.lease!.value === model) this.#fail(live, error);
+    }
+    if (this.#backend.isFatal(error)) return this.fail(error);
+    try {
+      await model.renew();
+    } catch (second) {
+      this.fail(asError(second));
+    }
+  }
+
+  /** Takes the job a step further, but waits only so long for it. */
+  async #jobTurn(): Promise<void> {
+    const startMs = performance.now();
+    const textMs = this.#textMs;
+    // Its work must be done before its time is known; with the GPU to itself nobody asks.
+    const settle = async () => {
+      if (this.#nextModel()) await this.#backend.idle();
+    };
+    this.#jobStep = this.#jobs.advance(settle).finally(() => {
+      this.#share.addJob(performance.now() - startMs - (this.#textMs - textMs));
+      this.#jobStep = undefined;
+      this.#listener.woke();
+    });
+    const patience = Promise.withResolvers<void>();
+    const timer = setTimeout(patience.resolve, PATIENCE_MS);
+    await Promise.race([this.#jobStep, patience.promise]);
+    clearTimeout(timer);
+  }
+
+  /** The engine gets a request; so late, as its version may have had to be loaded. */
+  #begin(live: Live): void {
+    if (live.ended) return;
+    const { request, lease, cancelled } = live;
+    try {
+      live.handle = lease!.value.engine.submit(request, (event) => this.#hear(live, event));
+      for (const choice of cancelled) live.handle.cancel(choice);
+    } catch (error) {
+      this.#fail(live, asError(error));
+    }
+  }
+
+  #hear(live: Live, event: TextEvent): void {
+    if (live.ended) return;
+    if (event.kind === "token") this.#tokens++;
+    live.listener.event(event);
+    if (event.kind === "done") this.#end(live);
+  }
+
+  /** Ends a choice that no engine knows of. */
+  #cancelEarly(live: Live, choice: number): void {
+    live.cancelled.add(choice);
+    const all = Array.from(indices(live.request));
+    if (!all.every((each) => live.cancelled.has(each))) return;
+    for (const each of all) live.listener.event({ kind: "end", choice: each, reason: "cancelled" });
+    live.listener.event({ kind: "done" });
+    this.#end(live);
+  }
+
+  #fail(live: Live, error: Error): void {
+    if (live.ended) return;
+    live.listener.failed(error);
+    this.#end(live);
+  }
+
+  #end(live: Live): void {
+    live.ended = true;
+    this.#requests.delete(live.id);
+    if (live.lease) this.#finished.push(live.lease);
+    this.#listener.woke();
+  }
+
+  #later(act: () => void): void {
+    this.#between.push(act);
+    this.#listener.woke();
+  }
+
+  /** What must wait for the end of a step; no step is under way. */
+  #settle(): void {
+    while (this.#between.length > 0) for (const act of this.#between.splice(0)) act();
+    this.#finished = this.#finished.filter((lease) => {
+      if (this.#unfinished.has(lease.value)) return true;
+      this.#countPrefix(lease.value.engine);
+      lease.release();
+      return false;
+    });
+  }
+
+  #countPrefix(engine: TextEngine): void {
+    const { prefixQueries, prefixHits } = engine.stats;
+    const seen = this.#prefixSeen.get(engine) ?? { queries: 0, hits: 0 };
+    this.#prefix.queries += prefixQueries - seen.queries;
+    this.#prefix.hits += prefixHits - seen.hits;
+    this.#prefixSeen.set(engine, { queries: prefixQueries, hits: prefixHits });
+  }
+
+  /** Counts the time between the ends of two turns while texts are written, whatever it went to. */
+  #meter(): void {
+    const nowMs = performance.now();
+    if (this.#lastTurnMs === undefined) return;
+    this.#rate.add(this.#tokens, nowMs - this.#lastTurnMs);
+    this.#tokens = 0;
+    this.#lastTurnMs = nowMs;
+  }
+
+  /** A job may have saved checkpoints, or removed some. */
+  #refreshAll(): void {
+    const runs = new Set(this.#versions.models().map(({ run }) => run));
+    for (const run of runs) {
+      // What was listed is still served where the folder cannot be read now.
+      this.#versions.refresh(run).then(() => this.#listener.models(), () => {});
+    }
+  }
+}
+
+function* indices({ choices = 1 }: TextRequest): Generator<number> {
+  for (let choice = 0; choice < choices; choice++) yield choice;
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}

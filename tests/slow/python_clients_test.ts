@@ -1,0 +1,195 @@
+/**
+ * Programs that others wrote, against a real server. They need Python with
+ * `openai`, `lm-eval[api]`, `transformers`, `accelerate`, `torch` and `schemathesis`.
+ */
+import { assert, assertEquals } from "@std/assert";
+import { join } from "node:path";
+import { configToJson } from "../../src/model/config_json.ts";
+import { parameterTable } from "../../src/model/parameters.ts";
+import { RunWriter } from "../../src/run/run_folder.ts";
+import { tokenizerConfig } from "../../src/tokenizer/file.ts";
+import { filesIn, withFolder } from "../support/files.ts";
+import { tinyTensor } from "../support/models.ts";
+import { PhiloxStream } from "../../src/random/philox.ts";
+import { runInfo } from "../support/runs.ts";
+import { SERVED_MODEL, TOKENIZER } from "../support/served_runs.ts";
+import { type Server, startServer } from "../support/server.ts";
+import { ROOT, slowTest } from "../support/system.ts";
+
+const MODEL = { ...SERVED_MODEL, contextLength: 256, layers: 2 };
+const CHAT_TEMPLATE =
+  "{% for m in messages %}<|{{ m.role if m.role == 'assistant' else 'user' }}|>" +
+  "{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
+const ITEMS = 40;
+const CHOICES = 4;
+
+/** A run with a chat template, and a context that holds lm-evaluation-harness' requests. */
+async function makeRun(root: string): Promise<void> {
+  const run = await RunWriter.create(root, "tiny", runInfo());
+  const tensors = parameterTable(MODEL).map((spec, index) => ({
+    name: spec.name,
+    dtype: "f32" as const,
+    shape: spec.shape,
+    bytes: () => tinyTensor(spec, 100 + index),
+  }));
+  await run.save({
+    step: 1,
+    files: [
+      { path: "model.safetensors", tensors },
+      { path: "config.json", json: configToJson(MODEL) },
+      { path: "tokenizer.json", json: TOKENIZER.toJSON() },
+      {
+        path: "tokenizer_config.json",
+        json: {
+          ...tokenizerConfig(TOKENIZER, { modelMaxLength: MODEL.contextLength }),
+          chat_template: CHAT_TEMPLATE,
+        },
+      },
+    ],
+  });
+  run.close();
+}
+
+async function withServer(test: (server: Server, root: string) => Promise<void>): Promise<void> {
+  await withFolder(async (root) => {
+    await makeRun(root);
+    const server = await startServer(root);
+    try {
+      await test(server, root);
+      assert(!server.log.some((line) => line.includes('"level":"ERROR"')), server.log.join("\n"));
+    } finally {
+      await server.stop("SIGKILL");
+    }
+  });
+}
+
+/** Runs a program to its end, and fails with what it printed. */
+async function run(
+  program: string,
+  args: readonly string[],
+  options: Pick<Deno.CommandOptions, "cwd" | "env"> = {},
+): Promise<string> {
+  const command = new Deno.Command(program, { args: [...args], ...options });
+  const { code, stdout, stderr } = await command.output();
+  const text = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+  assertEquals(code, 0, `${program} ${args.join(" ")}\n${text.join("\n").slice(-4_000)}`);
+  return text[0]!;
+}
+
+slowTest("Python's openai client works unchanged", async () => {
+  await withServer(async ({ url }) => {
+    const script = new URL("tests/clients/openai_client.py", ROOT).pathname;
+    assertEquals((await run("python3", [script, url])).trim(), "ok");
+  });
+});
+
+slowTest("schemathesis finds no server error", async () => {
+  await withServer(async ({ url }) => {
+    await run("python3", [
+      "-m",
+      "schemathesis.cli",
+      "run",
+      `${url}/openapi.json`,
+      "--checks",
+      "not_a_server_error,status_code_conformance,content_type_conformance",
+      "--max-examples",
+      "40",
+      "--seed",
+      "1",
+      "--no-color",
+    ]);
+  });
+});
+
+slowTest("lm-evaluation-harness scores over HTTP as it does by itself", async () => {
+  await withServer(async ({ url }, root) => {
+    await writeItems(join(root, "items.jsonl"));
+    const exported = join(root, "exported");
+    await run("deno", [
+      "task",
+      "--quiet",
+      "--config",
+      new URL("deno.json", ROOT).pathname,
+      "export",
+      "--runs",
+      root,
+      "--run",
+      "tiny",
+      "--out",
+      exported,
+    ]);
+    const api = await logLikelihoods(root, "local-completions", [
+      "model=tiny",
+      `base_url=${url}/v1/completions`,
+    ]);
+    const own = await logLikelihoods(root, "hf", [`pretrained=${exported}`, "dtype=float32"]);
+    assertEquals(api.length, ITEMS);
+    for (const [item, scores] of api.entries()) {
+      for (const [choice, score] of scores.entries()) {
+        const difference = Math.abs(score - own[item]![choice]!);
+        assert(difference <= 1e-3, `item ${item}, choice ${choice}: ${difference}`);
+      }
+      assertEquals(largest(scores), largest(own[item]!), `item ${item}`);
+    }
+  });
+});
+
+/** Questions and choices of one to three words, seeded. */
+async function writeItems(path: string): Promise<void> {
+  const words = "red blue small big dog cat house tree runs sleeps é 日本 fast slow".split(" ");
+  const random = new PhiloxStream(1, 0);
+  const text = (most: number) =>
+    Array.from(
+      { length: 1 + (random.nextU32() % most) },
+      () => words[random.nextU32() % words.length],
+    )
+      .join(" ");
+  const lines = Array.from({ length: ITEMS }, () =>
+    JSON.stringify({
+      question: text(5),
+      choices: Array.from({ length: CHOICES }, () => text(3)),
+      answer: random.nextU32() % CHOICES,
+    }));
+  await Deno.writeTextFile(path, lines.join("\n") + "\n");
+}
+
+/** Of each item's choices. */
+async function logLikelihoods(
+  root: string,
+  model: string,
+  args: readonly string[],
+): Promise<number[][]> {
+  const out = join(root, `out-${model}`);
+  await run("python3", [
+    "-m",
+    "lm_eval",
+    "--model",
+    model,
+    "--model_args",
+    args.join(","),
+    "--include_path",
+    new URL("tests/clients", ROOT).pathname,
+    "--tasks",
+    "brachio_choices",
+    "--output_path",
+    out,
+    "--log_samples",
+    "--device",
+    "cpu",
+  ], {
+    cwd: root,
+    env: { HF_HUB_OFFLINE: "1", HF_DATASETS_OFFLINE: "1", HF_HOME: join(root, "hf") },
+  });
+  const samples = (await filesIn(out)).find((path) => path.endsWith(".jsonl"))!;
+  const items = (await Deno.readTextFile(samples)).trim().split("\n").map((line) =>
+    JSON.parse(line)
+  );
+  return items.sort((a, b) => a.doc_id - b.doc_id).map(({ resps }) =>
+    // [[[log-likelihood, is greedy]], …]: one response a choice
+    resps.map(([[logLikelihood]]: [[string]]) => Number(logLikelihood))
+  );
+}
+
+function largest(values: readonly number[]): number {
+  return values.indexOf(Math.max(...values));
+}
