@@ -5,7 +5,6 @@
  *
  * @module
  */
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createApp } from "../routes/app.ts";
 import { CheckpointTokenizers, type ServeDeps } from "../routes/deps.ts";

@@ -5,55 +5,83 @@
  */
 import { z } from "zod";
 
-/** What a server may be told; each has a default. */
-export const serveSchema = z.strictObject({
+/** What a server may be told. */
+export interface ServeConfig {
   /** Runs to serve, the first by default; none is the newest. */
-  runs: z.array(z.string().min(1)).max(16).default([]),
+  runs: string[];
   /** Address to listen at. */
-  host: z.string().min(1).default("127.0.0.1"),
+  host: string;
   /** Port; 0 is any that is free. */
-  port: z.int().min(0).max(65_535).default(8080),
+  port: number;
   /** Whether API keys are asked for: by default where there are any, or the host is not local. */
-  auth: z.boolean().optional(),
+  auth?: boolean | undefined;
   /** Names that the Host header may have beside the local ones; "*" is any. */
-  allowHosts: z.array(z.string().min(1)).default([]),
+  allowHosts: string[];
   /** Origins whose pages may call the server. */
-  cors: z.array(z.string().min(1)).default([]),
+  cors: string[];
   /** Largest body of a request. */
-  bodyBytes: z.int().min(1_000).max(2 ** 30).default(2 * 2 ** 20),
+  bodyBytes: number;
   /** Texts under way and waiting; more are answered with 429. */
-  queue: z.int().min(1).max(100_000).default(128),
+  queue: number;
   /** Tokens of prompts and texts under way and waiting. */
-  queueTokens: z.int().min(1).default(262_144),
+  queueTokens: number;
   /** A request that takes longer ends with 504. */
-  deadlineSeconds: z.number().positive().max(86_400).default(300),
+  deadlineSeconds: number;
   /** Between the comments that keep a silent stream open. */
-  pingSeconds: z.number().positive().max(3_600).default(15),
+  pingSeconds: number;
   /** How long requests may take to end after SIGTERM. */
-  drainSeconds: z.number().min(0).max(3_600).default(30),
+  drainSeconds: number;
   /** SQLite file of served completions; by default in the folder of all runs. */
-  database: z.string().min(1).optional(),
+  database?: string | undefined;
   /** Whether completions are kept at all. */
-  store: z.boolean().default(true),
+  store: boolean;
   /** Whether the texts of prompts are kept with them, and not only their ids. */
-  storePrompts: z.boolean().default(false),
+  storePrompts: boolean;
   /** Days that completions are kept. */
-  storeDays: z.number().positive().default(30),
+  storeDays: number;
   /** Most bytes that completions may take; the oldest go first. */
-  storeBytes: z.int().min(0).default(2 ** 30),
+  storeBytes: number;
   /** Memory for keys and values, of each model. */
-  cacheBytes: z.int().min(1).optional(),
+  cacheBytes?: number | undefined;
   /** How keys and values are kept: f16 takes half the memory, and rounds them. */
-  cache: z.enum(["f32", "f16"]).default("f32"),
+  cache: "f32" | "f16";
   /** How weights are kept: f16 takes half the memory, and rounds them. */
-  weights: z.enum(["f32", "f16"]).default("f32"),
+  weights: "f32" | "f16";
   /** Texts that no answer may show. */
-  bannedTexts: z.array(z.string().min(1)).default([]),
+  bannedTexts: string[];
   /** Regular expressions that no answer may match; flags "iu". */
-  bannedPatterns: z.array(z.string().min(1)).default([]),
+  bannedPatterns: string[];
   /** Lines of the log: for programs or for people; by default as stderr is a terminal. */
+  logFormat?: "json" | "text" | undefined;
+}
+
+/**
+ * Checks settings, and fills in the defaults.
+ *
+ * @ignore its type is zod's
+ */
+export const serveSchema: z.ZodType<ServeConfig> = z.strictObject({
+  runs: z.array(z.string().min(1)).max(16).default([]),
+  host: z.string().min(1).default("127.0.0.1"),
+  port: z.int().min(0).max(65_535).default(8080),
+  auth: z.boolean().optional(),
+  allowHosts: z.array(z.string().min(1)).default([]),
+  cors: z.array(z.string().min(1)).default([]),
+  bodyBytes: z.int().min(1_000).max(2 ** 30).default(2 * 2 ** 20),
+  queue: z.int().min(1).max(100_000).default(128),
+  queueTokens: z.int().min(1).default(262_144),
+  deadlineSeconds: z.number().positive().max(86_400).default(300),
+  pingSeconds: z.number().positive().max(3_600).default(15),
+  drainSeconds: z.number().min(0).max(3_600).default(30),
+  database: z.string().min(1).optional(),
+  store: z.boolean().default(true),
+  storePrompts: z.boolean().default(false),
+  storeDays: z.number().positive().default(30),
+  storeBytes: z.int().min(0).default(2 ** 30),
+  cacheBytes: z.int().min(1).optional(),
+  cache: z.enum(["f32", "f16"]).default("f32"),
+  weights: z.enum(["f32", "f16"]).default("f32"),
+  bannedTexts: z.array(z.string().min(1)).default([]),
+  bannedPatterns: z.array(z.string().min(1)).default([]),
   logFormat: z.enum(["json", "text"]).optional(),
 });
-
-/** The settings, all filled in. */
-export type ServeConfig = z.output<typeof serveSchema>;

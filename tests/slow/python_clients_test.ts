@@ -84,7 +84,7 @@ slowTest("Python's openai client works unchanged", async () => {
 });
 
 slowTest("schemathesis finds no server error", async () => {
-  await withServer(async ({ url }) => {
+  await withServer(async ({ url }, root) => {
     await run("python3", [
       "-m",
       "schemathesis.cli",
@@ -97,7 +97,7 @@ slowTest("schemathesis finds no server error", async () => {
       "--seed",
       "1",
       "--no-color",
-    ]);
+    ], { cwd: root });
   });
 });
 

@@ -1,55 +1,24 @@
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
-import { configToJson } from "../../src/model/config_json.ts";
-import { parameterTable } from "../../src/model/parameters.ts";
-import type { CheckpointFile } from "../../src/run/checkpoint.ts";
 import { RunWriter } from "../../src/run/run_folder.ts";
-import { tokenizerConfig } from "../../src/tokenizer/file.ts";
-import { RESERVED_TOKENS } from "../../src/tokenizer/special.ts";
-import { trainBpeFromCounts, WordCounts } from "../../src/tokenizer/train.ts";
 import { withFolder } from "../support/files.ts";
-import { TINY_MODELS, tinyTensor } from "../support/models.ts";
 import { runInfo } from "../support/runs.ts";
+import { saveModel, SERVED_MODEL } from "../support/served_runs.ts";
 import { ROOT, systemTest } from "../support/system.ts";
 import { settings, TINY, train, words } from "../support/train.ts";
 
-/** A token a byte, and the special ones. */
-const TOKENIZER = trainBpeFromCounts(new WordCounts(RESERVED_TOKENS), { vocabSize: 264 });
-const CONTEXT = 64;
-
-/** Saves a checkpoint of a tiny model; another seed is another model. */
-async function save(run: RunWriter, step: number, seed: number, score: number): Promise<void> {
-  const config = {
-    ...TINY_MODELS.gpt2!,
-    vocabSize: TOKENIZER.vocabSize,
-    contextLength: CONTEXT,
-    layers: 1,
-  };
-  const tensors = parameterTable(config).map((spec, index) => ({
-    name: spec.name,
-    dtype: "f32" as const,
-    shape: spec.shape,
-    bytes: () => tinyTensor(spec, seed + index),
-  }));
-  const files: CheckpointFile[] = [
-    { path: "model.safetensors", tensors },
-    { path: "config.json", json: configToJson(config) },
-    { path: "tokenizer.json", json: TOKENIZER.toJSON() },
-    { path: "tokenizer_config.json", json: tokenizerConfig(TOKENIZER) },
-  ];
-  await run.save({ step, score, files, keep: { last: 9 } });
-}
+const CONTEXT = SERVED_MODEL.contextLength;
 
 /** Two runs: the older with three checkpoints, of which step 2 is the best and step 1 current. */
 async function makeRuns(root: string): Promise<void> {
   const older = await RunWriter.create(root, "older", runInfo());
-  await save(older, 1, 100, 3);
-  await save(older, 2, 200, 1);
-  await save(older, 3, 300, 2);
+  await saveModel(older, 1, { seed: 100, score: 3 });
+  await saveModel(older, 2, { seed: 200, score: 1 });
+  await saveModel(older, 3, { seed: 300, score: 2 });
   await older.setCurrent(1);
   older.close();
   const info = runInfo({ createdAt: "2026-02-02T00:00:00.000Z" });
   const newest = await RunWriter.create(root, "newest", info);
-  await save(newest, 7, 700, 1);
+  await saveModel(newest, 7, { seed: 700, score: 1 });
   newest.close();
 }
 
