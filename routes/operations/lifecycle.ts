@@ -22,8 +22,19 @@ const RETRY_MS = { loading: 1_000, draining: 5_000, failed: 30_000 } as const;
 
 /** The state, and what depends on it. */
 export class Lifecycle {
+  /** Whether a server that was ready can serve no more. */
+  hasFailed: () => boolean = () => false;
+  #state: ServerState = "loading";
+
   /** As of now. */
-  state: ServerState = "loading";
+  get state(): ServerState {
+    return this.#state === "ready" && this.hasFailed() ? "failed" : this.#state;
+  }
+
+  /** Goes on to the next part of its life. */
+  set state(state: ServerState) {
+    this.#state = state;
+  }
 
   /** What a request is told that cannot be served now; undefined when it can. */
   refusal(): ApiError | undefined {

@@ -31,7 +31,7 @@ export interface WrittenPrompt {
   readonly cachedTokens: number;
   /** The prompt's tokens, where they were to be scored. */
   readonly scored: readonly ScoredToken[];
-  /** In the order of their numbers. */
+  /** In the order of their numbers, without those that were dropped. */
   readonly choices: readonly WrittenChoice[];
 }
 
@@ -67,6 +67,8 @@ export class PromptWriter {
   readonly #texts: readonly ChoiceText[];
   readonly #shown: PlacedToken[][];
   readonly #written: (WrittenChoice | undefined)[];
+  readonly #dropped = new Set<number>();
+  readonly #ended = new Set<number>(); // as the meter was told
   #scored: readonly ScoredToken[] = [];
   #cachedTokens = 0;
 
@@ -94,6 +96,23 @@ export class PromptWriter {
     this.#written = this.#texts.map(() => undefined);
   }
 
+  /** Tokens of the prompt that the prefix cache had; 0 until they are known. */
+  get cachedTokens(): number {
+    return this.#cachedTokens;
+  }
+
+  /** Tokens of all texts so far, those of dropped ones included. */
+  get tokensWritten(): number {
+    return this.#texts.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  }
+
+  /** Ends a text that nobody wants any more: the engine frees its row, no more of it is told. */
+  drop(choice: number): void {
+    if (this.#written[choice] !== undefined || this.#dropped.has(choice)) return;
+    this.#dropped.add(choice);
+    this.#stream.cancel(choice);
+  }
+
   /**
    * Follows the engine to the end.
    *
@@ -116,23 +135,24 @@ export class PromptWriter {
       return { cachedTokens: this.#cachedTokens, scored: this.#scored, choices: this.#all() };
     } catch (error) {
       const reason = this.#signal.aborted ? "cancelled" : "error";
-      for (const [choice, written] of this.#written.entries()) {
-        if (written === undefined) meter.end(choice, reason);
+      for (const choice of this.#texts.keys()) {
+        if (!this.#ended.has(choice)) meter.end(choice, reason);
       }
       throw this.#signal.aborted ? this.#signal.reason : error;
     }
   }
 
   #all(): WrittenChoice[] {
-    return this.#written.map((written, choice) => {
-      if (written !== undefined) return written;
+    return this.#written.flatMap((written, choice) => {
+      if (written !== undefined) return [written];
+      if (this.#dropped.has(choice)) return [];
       throw new Error(`Cannot end a request: want the end of each choice: none of ${choice}`);
     });
   }
 
   async #token(choice: number, token: ScoredToken, to: Listeners): Promise<void> {
     // What was under way when the choice was cancelled.
-    if (this.#written[choice] !== undefined) return;
+    if (this.#written[choice] !== undefined || this.#dropped.has(choice)) return;
     const text = this.#texts[choice]!;
     const { id, logProbability, top } = token;
     const piece = text.push({ id, logProbability, top });
@@ -146,6 +166,10 @@ export class PromptWriter {
 
   async #end(choice: number, reason: EndReason, to: Listeners): Promise<void> {
     if (this.#written[choice] !== undefined) return;
+    if (this.#dropped.has(choice)) {
+      this.#ended.add(choice);
+      return to.meter.end(choice, "cancelled");
+    }
     if (reason === "cancelled") {
       this.#signal.throwIfAborted();
       throw new Error(`Cannot go on with choice ${choice}: want its end: the engine cancelled it`);
@@ -164,6 +188,7 @@ export class PromptWriter {
     const shown = this.#shown[choice]!;
     const prompt = this.#prompt;
     this.#written[choice] = { prompt, choice, text, tokens, shown, finishReason: reason };
+    this.#ended.add(choice);
     meter.end(choice, reason);
     await this.#emit(choice, piece, sink);
   }

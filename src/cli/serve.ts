@@ -121,7 +121,9 @@ export async function serve(options: ServeCommand): Promise<number> {
       shutdown: shutdown.signal,
     };
     app = createApp(deps, { ...appOptions, metrics });
+    lifecycle.hasFailed = () => runtime.status().failure !== undefined;
     lifecycle.state = "ready";
+    closers.unshift(onHangup(() => reload(runtime, logger)));
     announce(server, runtime, keys !== undefined);
 
     await stopped.first;
@@ -232,6 +234,25 @@ function signals(): { first: Promise<void>; second: Promise<void>; remove(): voi
     second: second.promise,
     remove: () => names.forEach((name) => Deno.removeSignalListener(name, hear)),
   };
+}
+
+/** Calls back on SIGHUP. @returns what ends that */
+function onHangup(act: () => void): () => void {
+  if (Deno.build.os === "windows") return () => {};
+  Deno.addSignalListener("SIGHUP", act);
+  return () => Deno.removeSignalListener("SIGHUP", act);
+}
+
+/** Serves the checkpoint that each run's `current` names now; texts under way end on theirs. */
+async function reload(runtime: Runtime, logger: ServeDeps["logger"]): Promise<void> {
+  for (const run of new Set(runtime.models().map((model) => model.run))) {
+    try {
+      const { id, step, weightsHash } = await runtime.swap(run);
+      logger.info("swapped", { id, step, weights: weightsHash });
+    } catch (error) {
+      logger.error("not swapped, the last weights stay", { run }, error);
+    }
+  }
 }
 
 /** Says where the server is, and how to call it. */

@@ -59,3 +59,15 @@ export function headFromJson(json: unknown): TaskHead {
     `${path.join(".")}: ${message}`,
   );
 }
+
+/**
+ * As {@linkcode headFromJson}; undefined for the head of another kind, as a reward model's or an
+ * imported classifier's, whose texts have no task tokens around them.
+ *
+ * @throws {CannotError} When it says that it is of a task, and is not.
+ */
+export function taskHeadFromJson(json: unknown): TaskHead | undefined {
+  const isTask = typeof json === "object" && json !== null && "kind" in json &&
+    json.kind === "task";
+  return isTask ? headFromJson(json) : undefined;
+}

@@ -7,7 +7,9 @@ import type { TextEvent, TextRequest } from "../infer/request.ts";
 import { EventQueue } from "./event_queue.ts";
 import type { JobEvent, JobInfo } from "./jobs.ts";
 import { fromFault, type FromRuntime, type Port, type ToRuntime } from "./protocol.ts";
+import { noHeadError } from "./classify_queue.ts";
 import type { GenerationStream, Runtime, RuntimeStatus, ServedModel } from "./runtime.ts";
+import type { ExampleTokens } from "./task_classifier.ts";
 
 /** How a {@linkcode RuntimeClient} listens. */
 export interface ClientOptions {
@@ -37,6 +39,8 @@ export class RuntimeClient<Options> implements Runtime {
   /** What stops listening to a stream's signal. */
   readonly #ends = new Map<number, () => void>();
   readonly #calls = new Map<number, PromiseWithResolvers<unknown>>();
+  /** What drops a classification, by its call. */
+  readonly #classifying = new Map<number, (reason: unknown) => void>();
   readonly #opened = Promise.withResolvers<void>();
   readonly #closed = Promise.withResolvers<void>();
   readonly #jobs = new Map<number, JobInfo>();
@@ -99,12 +103,7 @@ export class RuntimeClient<Options> implements Runtime {
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): GenerationStream {
     if (this.#failure) throw this.#failure;
-    if (!this.#models.some(({ id }) => id === model)) {
-      const known = this.#models.map(({ id }) => id).join(", ");
-      throw new RangeError(
-        `Cannot generate with "${model}": one of ${known}: there is no such model`,
-      );
-    }
+    this.#find(model, "generate");
     const { signal } = options;
     const id = ++this.#count;
     const cancel = (choice?: number) => {
@@ -123,6 +122,36 @@ export class RuntimeClient<Options> implements Runtime {
     return { [Symbol.asyncIterator]: () => queue, cancel };
   }
 
+  /** Shares of the classes of examples; see {@linkcode Runtime.classify}. */
+  async classify(
+    model: string,
+    examples: readonly ExampleTokens[],
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<readonly Float32Array[]> {
+    if (this.#failure) throw this.#failure;
+    if (!this.#find(model, "classify").head) throw noHeadError(model);
+    signal?.throwIfAborted();
+    const call = ++this.#count;
+    const answer = Promise.withResolvers<unknown>();
+    this.#calls.set(call, answer);
+    const drop = (reason: unknown) => {
+      if (!this.#calls.delete(call)) return; // it is answered
+      this.#send({ kind: "drop", call });
+      answer.reject(reason);
+    };
+    this.#classifying.set(call, drop);
+    const abort = () => drop(signal!.reason);
+    signal?.addEventListener("abort", abort, { once: true });
+    this.#send({ kind: "classify", call, model, examples });
+    try {
+      return await answer.promise as Float32Array[];
+    } finally {
+      signal?.removeEventListener("abort", abort);
+      this.#classifying.delete(call);
+      this.#tellEmptied();
+    }
+  }
+
   /** Makes the checkpoint of a run that `current` points to the one that its name serves. */
   async swap(run: string): Promise<ServedModel> {
     return await this.#call((call) => ({ kind: "swap", call, run })) as ServedModel;
@@ -132,10 +161,11 @@ export class RuntimeClient<Options> implements Runtime {
   async drain(signal?: AbortSignal): Promise<void> {
     const abort = () => {
       for (const request of this.#streams.keys()) this.#send({ kind: "cancel", request });
+      for (const drop of this.#classifying.values()) drop(signal!.reason);
     };
     if (signal?.aborted) abort();
     signal?.addEventListener("abort", abort, { once: true });
-    while (this.#streams.size > 0) {
+    while (this.#streams.size > 0 || this.#classifying.size > 0) {
       this.#emptied ??= Promise.withResolvers();
       await this.#emptied.promise;
     }
@@ -280,7 +310,18 @@ export class RuntimeClient<Options> implements Runtime {
     this.#ends.get(id)?.();
     this.#ends.delete(id);
     this.#streams.delete(id);
-    if (this.#streams.size > 0) return;
+    this.#tellEmptied();
+  }
+
+  #find(id: string, act: string): ServedModel {
+    const found = this.#models.find((model) => model.id === id);
+    if (found) return found;
+    const known = this.#models.map((model) => model.id).join(", ");
+    throw new RangeError(`Cannot ${act} with "${id}": one of ${known}: there is no such model`);
+  }
+
+  #tellEmptied(): void {
+    if (this.#streams.size > 0 || this.#classifying.size > 0) return;
     this.#emptied?.resolve();
     this.#emptied = undefined;
   }

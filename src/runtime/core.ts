@@ -5,8 +5,10 @@
  * @module
  */
 import type { TextEvent, TextRequest } from "../infer/request.ts";
+import { ClassifyQueue } from "./classify_queue.ts";
 import { type JobEvent, type JobInfo, type JobKind, JobQueue } from "./jobs.ts";
 import type { RuntimeStatus, ServedModel } from "./runtime.ts";
+import type { ExampleTokens, TaskClassifier } from "./task_classifier.ts";
 import type { EngineRequest, TextEngine } from "./text_engine.ts";
 import { RateMeter, TimeShare } from "./time_share.ts";
 import { type Lease, type VersionParts, Versions } from "./versions.ts";
@@ -15,6 +17,8 @@ import { type Lease, type VersionParts, Versions } from "./versions.ts";
 export interface LoadedModel {
   /** Writes its texts. */
   readonly engine: TextEngine;
+  /** Scores examples with its head; undefined without one. */
+  readonly classifier: TaskClassifier | undefined;
   /** Makes the engine anew after it threw: its requests are gone. */
   renew(): Promise<void>;
   /** Gives the engine and the weights back. */
@@ -90,6 +94,9 @@ export class RuntimeCore {
   readonly #share: TimeShare;
   readonly #rate = new RateMeter();
   readonly #requests = new Map<number, Live>();
+  readonly #classify: ClassifyQueue<LoadedModel>;
+  /** Whether the last turn with a choice was one of texts: classes have the next. */
+  #wasText = false;
   /** What must not happen while an engine is in the middle of a step. */
   #between: (() => void)[] = [];
   #jobStep: Promise<void> | undefined;
@@ -118,6 +125,13 @@ export class RuntimeCore {
     this.#jobs = new JobQueue(backend.jobKinds, (info, events) => {
       if (info.state !== "waiting" && info.state !== "running") this.#refreshAll();
       listener.job(info, events);
+    });
+    this.#classify = new ClassifyQueue({
+      woke: () => listener.woke(),
+      done: (lease) => {
+        this.#finished.push(lease);
+        listener.woke();
+      },
     });
     backend.lost.then((error) => this.fail(error));
   }
@@ -159,6 +173,7 @@ export class RuntimeCore {
       this.#countPrefix(value.engine);
     }
     for (const { handle } of this.#requests.values()) if (!handle) waiting++;
+    waiting += this.#classify.length;
     return {
       running,
       waiting,
@@ -193,6 +208,25 @@ export class RuntimeCore {
       },
       (error) => this.#fail(live, error),
     );
+  }
+
+  /**
+   * Shares of the classes of each example; see {@linkcode Runtime.classify}.
+   *
+   * @throws {RangeError} When there is no such model, or it has no head.
+   */
+  async classify(
+    model: string,
+    examples: readonly ExampleTokens[],
+    signal: AbortSignal,
+  ): Promise<Float32Array[]> {
+    if (this.#failure) throw this.#failure;
+    const lease = await this.#versions.lease(model);
+    if (this.#failure) {
+      lease.release();
+      throw this.#failure;
+    }
+    return await this.#classify.add(lease, examples, signal);
   }
 
   /** Ends one choice of a request, or all; harmless when it has ended. */
@@ -238,12 +272,14 @@ export class RuntimeCore {
     this.#settle();
     if (this.#failure) return false;
     const texts = this.#nextModel();
+    const isServing = texts !== undefined || this.#classify.hasWork;
     if (texts) this.#lastTurnMs ??= performance.now();
     else this.#lastTurnMs = undefined;
-    if (!texts || !this.#jobs.hasWork) this.#share.reset(); // nobody to share with
+    if (!isServing || !this.#jobs.hasWork) this.#share.reset(); // nobody to share with
     const isJobReady = this.#jobs.hasWork && !this.#jobStep;
-    if (isJobReady && (!texts || this.#share.isJobsTurn)) await this.#jobTurn();
-    else if (texts) await this.#textTurn(texts);
+    if (isJobReady && (!isServing || this.#share.isJobsTurn)) await this.#jobTurn();
+    else if (texts && !(this.#wasText && this.#classify.hasWork)) await this.#textTurn(texts);
+    else if (isServing) await this.#classifyTurn();
     else return false;
     this.#settle();
     this.#meter();
@@ -255,6 +291,7 @@ export class RuntimeCore {
     if (this.#failure) return;
     this.#failure = error;
     for (const live of [...this.#requests.values()]) this.#fail(live, error);
+    this.#classify.fail(error);
     this.#listener.failed(error);
     this.#listener.woke();
     // Those that wait would do so for ever.
@@ -268,6 +305,7 @@ export class RuntimeCore {
     const closed = new Error("Cannot go on: an open runtime: it was closed");
     this.#failure ??= closed;
     for (const live of [...this.#requests.values()]) this.#fail(live, closed);
+    this.#classify.fail(closed);
     await this.#jobStep;
     await this.#jobs.close(closed.message);
     this.#versions.close(closed);
@@ -287,6 +325,7 @@ export class RuntimeCore {
 
   async #textTurn(model: LoadedModel): Promise<void> {
     this.#last = model;
+    this.#wasText = true;
     const startMs = performance.now();
     try {
       if (await model.engine.step()) this.#unfinished.add(model);
@@ -295,7 +334,22 @@ export class RuntimeCore {
       this.#unfinished.delete(model);
       await this.#recover(model, asError(error));
     }
-    const ms = performance.now() - startMs;
+    this.#addTextMs(performance.now() - startMs);
+  }
+
+  /** One batch of examples. Their requests know already of what goes wrong. */
+  async #classifyTurn(): Promise<void> {
+    this.#wasText = false;
+    const startMs = performance.now();
+    try {
+      await this.#classify.turn();
+    } catch (error) {
+      if (this.#backend.isFatal(error)) this.fail(asError(error));
+    }
+    this.#addTextMs(performance.now() - startMs);
+  }
+
+  #addTextMs(ms: number): void {
     this.#textMs += ms;
     this.#share.addText(ms);
   }
@@ -319,7 +373,7 @@ export class RuntimeCore {
     const textMs = this.#textMs;
     // Its work must be done before its time is known; with the GPU to itself nobody asks.
     const settle = async () => {
-      if (this.#nextModel()) await this.#backend.idle();
+      if (this.#nextModel() || this.#classify.hasWork) await this.#backend.idle();
     };
     this.#jobStep = this.#jobs.advance(settle).finally(() => {
       this.#share.addJob(performance.now() - startMs - (this.#textMs - textMs));

@@ -6,12 +6,14 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { CannotError, orCannot } from "../config/cannot.ts";
+import type { TaskHead } from "../data/task_head.ts";
 import { Device, DeviceLostError } from "../gpu/device.ts";
 import type { StorageType } from "../gpu/storage.ts";
 import { bytesPerToken, cacheBlocks } from "../infer/cache.ts";
 import { Engine, type EngineOptions, MOST_SLOTS } from "../infer/engine.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { configFromJson } from "../model/config_json.ts";
+import { scoreSpec } from "../model/heads.ts";
 import { BLOCK_TOKENS } from "../ops/attention_cached.ts";
 import { parameterCount, parameterTable, weightBytes, Weights } from "../model/parameters.ts";
 import { type Checkpoint, MANIFEST } from "../run/checkpoint.ts";
@@ -21,7 +23,8 @@ import { type Backend, type CoreListener, type LoadedModel, RuntimeCore } from "
 import type { JobKind } from "./jobs.ts";
 import { pretrainJob } from "./pretrain_job.ts";
 import type { RuntimeOptions } from "./protocol.ts";
-import type { ServedModel } from "./runtime.ts";
+import type { ServedHead, ServedModel } from "./runtime.ts";
+import { GpuClassifier, taskHeadOf } from "./task_classifier.ts";
 import type { RunModels } from "./versions.ts";
 
 const MODEL = "model.safetensors";
@@ -120,11 +123,16 @@ export class GpuBackend implements Backend {
     await checkHash(checkpoint, model);
     const device = this.#device;
     using cleanup = new DisposableStack();
-    const weights = new Weights(device, await configOf(checkpoint), {
+    const config = await configOf(checkpoint);
+    const head = await taskHeadOf(checkpoint);
+    const weights = new Weights(device, config, {
       trainable: false,
       dtype: this.#dtype,
+      heads: head ? [scoreSpec(head, config.channels)] : [],
     });
     cleanup.defer(() => weights.destroy());
+    const classifier = head && new GpuClassifier(device, weights, head);
+    cleanup.defer(() => classifier?.destroy());
     await loadGently(device, checkpoint, weights);
     const make = async () => {
       const engine = Engine.create(device, weights, this.#engine);
@@ -144,6 +152,7 @@ export class GpuBackend implements Backend {
       get engine() {
         return engine;
       },
+      classifier,
       renew: async () => {
         engine.destroy();
         hasEngine = false;
@@ -182,6 +191,7 @@ async function describeModel(
   { run, checkpoint, dtype }: { run: string; checkpoint: Checkpoint; dtype: StorageType },
 ): Promise<ServedModel> {
   const config = await configOf(checkpoint);
+  const head = await taskHeadOf(checkpoint);
   const manifest = join(checkpoint.path, MANIFEST);
   const { mtime } = await orCannot(`read ${manifest}`, "want a file", () => Deno.stat(manifest));
   return {
@@ -196,7 +206,12 @@ async function describeModel(
     channels: config.channels,
     parameters: parameterCount(config),
     weightBytes: weightBytes(parameterTable(config, dtype)),
+    ...(head ? { head: servedHead(head) } : {}),
   };
+}
+
+function servedHead({ task, labels, scores, maxTokens }: TaskHead): ServedHead {
+  return { task, labels, maxTokens, ...(scores ? { scores } : {}) };
 }
 
 async function configOf(checkpoint: Checkpoint): Promise<ModelConfig> {

@@ -16,6 +16,8 @@ export class RuntimeHost<Options> {
   #core: RuntimeCore | undefined;
   #wake: PromiseWithResolvers<void> = Promise.withResolvers();
   #isClosing = false;
+  /** Of classifications under way, by call. */
+  readonly #droppable = new Map<number, AbortController>();
   /** Whether the loop is there to see to a "close". */
   #isRunning = false;
   #events = new Map<number, TextEvent[]>();
@@ -63,6 +65,10 @@ export class RuntimeHost<Options> {
         });
       case "cancel":
         return core.cancel(message.request, message.choice);
+      case "classify":
+        return this.#classify(core, message);
+      case "drop":
+        return this.#droppable.get(message.call)?.abort();
       case "swap":
         return this.#answer(message.call, () => core.swap(message.run));
       case "start job":
@@ -70,6 +76,21 @@ export class RuntimeHost<Options> {
       case "cancel job":
         return this.#answer(message.call, () => core.cancelJob(message.job));
     }
+  }
+
+  #classify(
+    core: RuntimeCore,
+    { call, model, examples }: Extract<ToRuntime<Options>, { kind: "classify" }>,
+  ): void {
+    const aborter = new AbortController();
+    this.#droppable.set(call, aborter);
+    this.#answer(call, async () => {
+      try {
+        return await core.classify(model, examples, aborter.signal);
+      } finally {
+        this.#droppable.delete(call);
+      }
+    });
   }
 
   async #run(options: Options): Promise<void> {

@@ -11,6 +11,7 @@ import type { TextEvent, TextRequest } from "../infer/request.ts";
 import type { CoreOptions } from "./core.ts";
 import type { JobEvent, JobInfo } from "./jobs.ts";
 import type { RuntimeStatus, ServedModel } from "./runtime.ts";
+import type { ExampleTokens } from "./task_classifier.ts";
 
 /** How a runtime serves; crosses to the Worker as it is. */
 export interface RuntimeOptions extends CoreOptions {
@@ -47,6 +48,14 @@ export type ToRuntime<Options> =
   }
   /** All choices without `choice`. */
   | { readonly kind: "cancel"; readonly request: number; readonly choice?: number | undefined }
+  | {
+    readonly kind: "classify";
+    readonly call: number;
+    readonly model: string;
+    readonly examples: readonly ExampleTokens[];
+  }
+  /** Nobody waits for the answer any more. */
+  | { readonly kind: "drop"; readonly call: number }
   | { readonly kind: "swap"; readonly call: number; readonly run: string }
   | {
     readonly kind: "start job";

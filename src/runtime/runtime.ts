@@ -1,10 +1,12 @@
 /**
- * What HTTP and the command line see of the GPU: models by name, texts from prompts, and how busy it
- * is. The Worker's client implements it, and tests have a fake.
+ * What HTTP and the command line see of the GPU: models by name, texts from prompts, classes of
+ * examples, and how busy it is. The Worker's client implements it, and tests have a fake.
  *
  * @module
  */
+import type { TaskHead } from "../data/task_head.ts";
 import type { TextEvent, TextRequest } from "../infer/request.ts";
+import type { ExampleTokens } from "./task_classifier.ts";
 
 /** A servable version of a run's weights. */
 export interface ServedModel {
@@ -30,7 +32,12 @@ export interface ServedModel {
   readonly parameters: number;
   /** Bytes of the weights as stored on the GPU. */
   readonly weightBytes: number;
+  /** What it was fine-tuned to tell; undefined where it only writes. */
+  readonly head?: ServedHead | undefined;
 }
+
+/** The head of a fine-tuned model, as far as requests have to know it. */
+export type ServedHead = Pick<TaskHead, "task" | "labels" | "scores" | "maxTokens">;
 
 /** How busy the GPU is, as of the last step. */
 export interface RuntimeStatus {
@@ -72,6 +79,20 @@ export interface Runtime {
     request: TextRequest,
     options?: { readonly signal?: AbortSignal | undefined },
   ): GenerationStream;
+  /**
+   * Scores examples with the head of a fine-tuned model, in batches between the turns of texts.
+   *
+   * @param examples in tokens, as `encodeExample` makes them
+   * @param signal drops what has not begun
+   * @returns for each example the shares of the classes or choices, which add up to 1
+   * @throws {RangeError} When the model is unknown or has no head.
+   * @throws {Error} When the device is lost or the runtime closes; the signal's reason.
+   */
+  classify(
+    model: string,
+    examples: readonly ExampleTokens[],
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Promise<readonly Float32Array[]>;
   /** How busy it is. */
   status(): RuntimeStatus;
   /** Makes the checkpoint of a run that `current` points to the one that `name` serves. */

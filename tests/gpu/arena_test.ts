@@ -17,6 +17,25 @@ Deno.test("layoutArena() puts decayed tensors first, aligned, in few buffers", (
   );
 });
 
+Deno.test("layoutArena() keeps halves in buffers of their own, first", () => {
+  const entries = [...ENTRIES, {
+    name: "half",
+    shape: [30, 10],
+    decay: true,
+    dtype: "f16",
+  }] as const;
+  const { buffers, windows } = layoutArena(entries, 512); // 256 halves: 25 rows
+  assertEquals(
+    windows.map(({ name, buffer, offset, count }) => [name, buffer, offset, count]).slice(0, 3),
+    [["half", 0, 0, 250], ["half", 1, 0, 50], ["wte", 2, 0, 100]],
+  );
+  assertEquals(buffers.slice(0, 2), [
+    { count: 256, decayed: 256, dtype: "f16" },
+    { count: 128, decayed: 128, dtype: "f16" },
+  ]);
+  assertEquals(buffers[2]!.dtype, "f32");
+});
+
 Deno.test("layoutArena() splits a tensor larger than a binding by rows", () => {
   const layout = layoutArena(ENTRIES, 2048); // 512 elements: five rows of wte
   assertEquals(

@@ -12,6 +12,7 @@ const adapter = (bytes: number) =>
 
 Deno.test("bytesPerToken() is keys and values of every layer", () => {
   assertEquals(bytesPerToken(PRESETS.gpt2), 12 * 2 * 768 * 4);
+  assertEquals(bytesPerToken(PRESETS.gpt2, "f16"), 12 * 2 * 768 * 2);
 });
 
 Deno.test("cacheBlocks() holds a context for each text, within the budget and a binding", () => {
@@ -22,6 +23,9 @@ Deno.test("cacheBlocks() holds a context for each text, within the budget and a 
   assertEquals(cacheBlocks(large, CONFIG, { slots: 1, cacheBytes: 99 * block }), 99);
   assertEquals(cacheBlocks(large, PRESETS.gpt2, { slots: 64 }), Math.floor(2 ** 30 / 1_179_648));
   assertEquals(cacheBlocks(adapter(2 ** 25), PRESETS.gpt2, { slots: 64 }), 682);
+  const half = { slots: 64, dtype: "f16" } as const;
+  assertEquals(cacheBlocks(large, PRESETS.gpt2, half), Math.floor(2 ** 30 / 589_824));
+  assertEquals(cacheBlocks(adapter(2 ** 25), PRESETS.gpt2, half), 1365);
   // A context of the largest is more than the default budget, and is granted.
   assertEquals(cacheBlocks(large, PRESETS["gpt3-13b"], { slots: 8 }), 128);
 });
@@ -33,6 +37,11 @@ Deno.test("cacheBlocks() refuses what cannot hold a context or be bound, with ne
   refuse(2 ** 31, options, "want 163840 bytes or more, for a context of 70 tokens: got 1000");
   refuse(1000, options, "this adapter has 1000 (maxStorageBufferBindingSize)");
   refuse(2 ** 20, { slots: 1, cacheBytes: 2 ** 30 }, "want at most 4194304 bytes");
+  assertThrows(
+    () => cacheBlocks(adapter(2 ** 31), { ...CONFIG, channels: 3 }, { slots: 1, dtype: "f16" }),
+    CannotError,
+    "want an even number of channels for one of f16: the model has 3",
+  );
 });
 
 gpuTest("KeyValueCache has a table of the blocks of each text", async (device) => {

@@ -18,6 +18,8 @@ interface Shape {
   HS: number;
   band?: number;
   workgroupSize?: number;
+  /** How keys and values are kept. @default "f32" */
+  storage?: "f32" | "f16";
 }
 
 /** A replay: of which sequence and position each row is; null is no row. */
@@ -49,7 +51,7 @@ function chunks(T: number, sizes: readonly number[], rows?: number): Step[] {
  */
 async function run(
   device: Device,
-  { T, NH, HS, band, workgroupSize }: Shape,
+  { T, NH, HS, band, workgroupSize, storage }: Shape,
   sequences: readonly Float32Array[], // (T, 3, C) each
   steps: readonly Step[],
 ): Promise<Float32Array[]> {
@@ -68,8 +70,8 @@ async function run(
     ),
   );
   const slots = blocks.length * BLOCK_TOKENS;
-  const keys = poison(device, own(device.tensor("keys", [slots, C])));
-  const values = poison(device, own(device.tensor("values", [slots, C])));
+  const keys = poison(device, own(device.tensor("keys", [slots, C], storage)));
+  const values = poison(device, own(device.tensor("values", [slots, C], storage)));
   const plans = new Map<string, ReturnType<typeof record>>();
   const record = (N: number, isChunk: boolean) => {
     const inputs = {
@@ -143,14 +145,20 @@ async function whole(
   return result;
 }
 
+/** Queries as they are, keys and values as halves are. */
+function rounded(qkv: Float32Array, C: number): Float32Array {
+  return qkv.map((x, i) => i % (3 * C) < C ? x : Math.f16round(x));
+}
+
 const name = ({ T, NH, HS, ...rest }: Shape) => `(${T}, ${NH}, ${HS}) ${JSON.stringify(rest)}`;
 
 /** In chunks, token by token, and both: the reference's values, and attention()'s bits. */
 async function check(device: Device, shape: Shape): Promise<void> {
   const { T, NH, HS } = shape;
   const qkv = uniform(T + HS, T * 3 * NH * HS);
-  const want = attentionForward(qkv, { B: 1, ...shape }).out;
-  const bits = await whole(device, shape, qkv);
+  const seen = shape.storage === "f16" ? rounded(qkv, NH * HS) : qkv;
+  const want = attentionForward(seen, { B: 1, ...shape }).out;
+  const bits = await whole(device, shape, seen);
   const ways: Record<string, Step[]> = {
     "at once": chunks(T, [T]),
     "in chunks of 32": chunks(T, [32], 32),
@@ -188,6 +196,22 @@ for (const shape of [SHAPES[2]!, { ...SHAPES[3]!, workgroupSize: 32 }]) {
     (device) => check(device, shape),
     { subgroups: false },
   );
+}
+
+const HALF_SHAPES: readonly Shape[] = [
+  { T: 1, NH: 1, HS: 4 },
+  { T: 70, NH: 3, HS: 16, band: 5 },
+  { T: 50, NH: 1, HS: 80 },
+  { T: 35, NH: 2, HS: 5, band: 17 },
+];
+for (const shape of HALF_SHAPES.map((shape): Shape => ({ ...shape, storage: "f16" }))) {
+  for (const subgroups of [true, false]) {
+    gpuTest(
+      `attentionCached() ${subgroups ? "" : "without subgroups "}rounds to f16 at ${name(shape)}`,
+      (device) => check(device, shape),
+      { subgroups },
+    );
+  }
 }
 
 for (const subgroups of [true, false]) {
@@ -239,6 +263,19 @@ gpuTest("attentionCached() refuses what does not fit", async (device) => {
       message,
     );
   }
+  const halves = plan.activation("halves", [32, 8], "f16");
+  const mixed = { keys: halves, values: plan.activation("values", [32, 8]) };
+  assertThrows(() => attentionCached(plan, qkv, mixed, good), RangeError, "kept alike");
+  const odd = plan.activation("odd", [32, 7], "f16");
+  assertThrows(
+    () =>
+      attentionCached(plan, plan.activation("qkv", [3, 21]), { keys: odd, values: odd }, {
+        ...good,
+        heads: 1,
+      }),
+    RangeError,
+    `an even C where "odd" is f16: got 7`,
+  );
   assertEquals(plan.items.length, 0);
   plan.destroy();
   await device.idle();

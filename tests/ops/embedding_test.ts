@@ -1,4 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
+import { Plan } from "../../src/gpu/plan.ts";
 import type { ShardedParameter } from "../../src/gpu/tensor.ts";
 import { bucketsLength, buildBuckets } from "../../src/ops/buckets.ts";
 import { embedding, type EmbeddingOptions } from "../../src/ops/embedding.ts";
@@ -6,6 +7,7 @@ import { embeddingBackward, embeddingForward } from "../reference/embedding.ts";
 import { assertClose } from "../support/close.ts";
 import { OpScope, opTest, sum } from "../support/op.ts";
 import { integers, normal } from "../support/random.ts";
+import { poison, uploadHalves } from "../support/gpu.ts";
 import { TOLERANCE } from "../support/tolerance.ts";
 
 interface Case {
@@ -107,6 +109,38 @@ opTest("embedding() without wpe, of an id in no window, gives zeros", async (sco
   const rows = normal(1, c.V * c.C);
   assertEquals([...await device.read(out)], [...rows.slice(16), 0, 0, 0, 0, ...rows.slice(0, 4)]);
 });
+
+for (const subgroups of [true, false]) {
+  const kind = subgroups ? "" : " without subgroups";
+  opTest(`embedding() of halves${kind} is the sum of rounded rows`, async (scope, device) => {
+    for (const [T, C, V, Tmax] of [[7, 20, 50, 9], [3, 5, 9, 4], [1, 6, 1, 1]] as const) {
+      const [wte, wpe] = [normal(1, V * C), normal(2, Tmax * C)];
+      const list = ids(2, T, V);
+      const cut = Math.min(16, V);
+      const window = (rowStart: number, end: number) => {
+        const rows = end - rowStart;
+        const part = scope.own(uploadHalves(device, "wte", wte.slice(rowStart * C, end * C)));
+        return { value: part.view("wte", [rows, C]), rowStart, rows };
+      };
+      const windows = [window(0, cut), ...cut < V ? [window(cut, V)] : []];
+      const value = scope.own(uploadHalves(device, "wpe", wpe));
+      const plan = scope.own(new Plan(device, { label: "halves" }));
+      const parameters = { wte: { shape: [V, C] as const, windows } };
+      const table = { value: value.view("wpe", [Tmax, C]) };
+      const inputs = scope.upload("ids", [2, T], list);
+      const both = plan.keep(embedding(plan, inputs, { ...parameters, wpe: table }));
+      const alone = plan.keep(embedding(plan, inputs, parameters));
+      await plan.seal();
+      for (const out of [both, alone]) poison(device, out);
+      plan.replay();
+      const at = (n: number, c: number) => Math.f16round(wte[list[n]! * C + c]!);
+      const rows = Float32Array.from({ length: 2 * T * C }, (_, i) => at(Math.floor(i / C), i % C));
+      const sums = rows.map((x, i) => x + Math.f16round(wpe[i % (T * C)]!));
+      assertEquals(await device.read(alone), rows);
+      assertEquals(await device.read(both), sums);
+    }
+  }, { subgroups });
+}
 
 opTest("embedding() sums in the same order every time", async (_, device) => {
   const [B, T, C, V] = [12, 64, 20, 7];

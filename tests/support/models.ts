@@ -4,6 +4,7 @@
  * @module
  */
 import type { Device } from "../../src/gpu/device.ts";
+import type { StorageType } from "../../src/gpu/storage.ts";
 import type { ModelConfig } from "../../src/model/config.ts";
 import { type ParameterSpec, Weights } from "../../src/model/parameters.ts";
 import { normal } from "./random.ts";
@@ -38,8 +39,12 @@ export function tinyTensor({ name, shape }: ParameterSpec, seed: number): Float3
 }
 
 /** Weights on the GPU. */
-export function tinyWeights(device: Device, config: ModelConfig): Weights {
-  const weights = new Weights(device, config, { trainable: false });
+export function tinyWeights(
+  device: Device,
+  config: ModelConfig,
+  dtype: StorageType = "f32",
+): Weights {
+  const weights = new Weights(device, config, { trainable: false, dtype });
   weights.table.forEach((spec, index) =>
     weights.write(device, spec.name, tinyTensor(spec, index + 1))
   );

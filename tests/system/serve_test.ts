@@ -157,6 +157,34 @@ systemTest("serve: SIGTERM lets texts end and takes no new ones", async () => {
   });
 });
 
+systemTest("serve: SIGHUP serves the checkpoint that is current now", async () => {
+  await withFolder(async (root) => {
+    const run = await makeRun(root, "tiny", { 1: 100, 2: 200 });
+    await run.setCurrent(1);
+    const server = await startServer(root);
+    try {
+      const printOf = async (id: string) => {
+        const response = await fetch(`${server.url}/v1/models/${id}`);
+        return (await response.json()).system_fingerprint;
+      };
+      const first = await printOf("tiny");
+      assertEquals(await printOf("tiny@1"), first);
+      await run.setCurrent(2);
+      server.child.kill("SIGHUP");
+      const deadlineMs = performance.now() + 10_000;
+      while (await printOf("tiny") === first) assert(performance.now() < deadlineMs, "no swap");
+      assertEquals(await printOf("tiny"), await printOf("tiny@2"));
+      assertEquals(await printOf("tiny@1"), first);
+      const body = { model: "tiny", prompt: "a", max_tokens: 2 };
+      const answer = await (await postJson(`${server.url}/v1/completions`, body)).json();
+      assertEquals(answer.system_fingerprint, await printOf("tiny@2"));
+    } finally {
+      await server.stop("SIGKILL");
+      run.close();
+    }
+  });
+});
+
 systemTest(
   "serve: keys are asked for once there are any, and a revoked one is refused",
   async () => {

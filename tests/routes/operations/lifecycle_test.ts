@@ -31,3 +31,16 @@ for (const { state, status, says } of CASES) {
     assertEquals(Number(response.headers.get("retry-after-ms")) > 0, true);
   });
 }
+
+Deno.test("a server that was ready and has failed says so", async () => {
+  const lifecycle = new Lifecycle();
+  let failed = false;
+  lifecycle.hasFailed = () => failed;
+  lifecycle.state = "ready";
+  assertEquals((await health(lifecycle).request("/")).status, 200);
+  failed = true;
+  assertEquals(lifecycle.refusal()?.code, "failed");
+  assertEquals((await health(lifecycle).request("/")).status, 503);
+  lifecycle.state = "draining"; // a failed server can still end
+  assertEquals(lifecycle.refusal()?.code, "draining");
+});

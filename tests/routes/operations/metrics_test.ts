@@ -18,7 +18,8 @@ function statusOnly(status: () => RuntimeStatus): Runtime {
   const none = (): never => {
     throw new Error("not part of this test");
   };
-  return { models: none, generate: none, status, swap: none, drain: none, close: none };
+  const parts = { generate: none, classify: none, swap: none, drain: none, close: none };
+  return { models: none, status, ...parts };
 }
 
 async function samples(metrics: ServerMetrics): Promise<Map<string, number>> {
