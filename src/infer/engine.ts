@@ -19,6 +19,7 @@ import type { Tensor } from "../gpu/tensor.ts";
 import type { Weights } from "../model/parameters.ts";
 import { decodeResult, RESULT_FIELDS, type RowResult } from "../ops/sampling.ts";
 import { createSlotState, destroySlots, type SlotState, STATE, writeSlot } from "../ops/slots.ts";
+import { philoxKey } from "../random/philox.ts";
 import { cacheBlocks, KeyValueCache } from "./cache.ts";
 import { checkRequest } from "./check_request.ts";
 import { Pace } from "./pace.ts";
@@ -334,7 +335,7 @@ export class Engine {
       maxTokens: run.limit,
       stopIds,
       top,
-      sampling: { ...checked, choice: checked.choice + index },
+      sampling: { ...checked, key: philoxKey(checked.seed), choice: checked.choice + index },
     });
   }
 

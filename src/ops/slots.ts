@@ -10,7 +10,6 @@
  */
 import type { Device } from "../gpu/device.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { philoxKey } from "../random/philox.ts";
 
 /** Words of a slot; the constants of shaders/slot.wgsl. Floats are there by their bits. */
 export const SLOT = {
@@ -102,7 +101,7 @@ export interface SlotState {
   readonly bias: Tensor;
 }
 
-/** How to choose, every value given: what `checkSampling` of src/infer/sampler.ts returns. */
+/** How to choose, every value given: what `checkSampling` of src/infer/sampler.ts returns, and a key. */
 export interface SlotSampling {
   /** Divides the logits; 0 is greedy. */
   readonly temperature: number;
@@ -122,8 +121,8 @@ export interface SlotSampling {
   readonly logitBias: readonly (readonly [id: number, bias: number])[];
   /** No n-gram of this length comes twice; 0 is off. */
   readonly noRepeatNgram: number;
-  /** Integer below 2^53. */
-  readonly seed: number;
+  /** Of Philox: what the seed becomes. */
+  readonly key: ArrayLike<number>; // (2), low word first
   /** Below 2^32. */
   readonly choice: number;
 }
@@ -188,7 +187,7 @@ export function encodeSlot(text: SlotText): Uint32Array<ArrayBuffer> {
   words[SLOT.LENGTH] = ids.length;
   words[SLOT.SEQUENCE] = sequence;
   words[SLOT.REMAINING] = Math.min(maxTokens, 0xffff_ffff);
-  words.set(philoxKey(sampling.seed), SLOT.SEED);
+  words.set(sampling.key, SLOT.SEED);
   words[SLOT.CHOICE] = sampling.choice;
   words[SLOT.TOP] = top;
   const { temperature } = sampling;

@@ -2,7 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import type { Device } from "../../src/gpu/device.ts";
 import { Plan } from "../../src/gpu/plan.ts";
 import { ReadbackRing } from "../../src/gpu/ring.ts";
-import { checkSampling, type SamplingOptions } from "../../src/infer/sampler.ts";
+import type { SamplingOptions } from "../../src/infer/sampler.ts";
 import { DEAD_ROW } from "../../src/ops/attention_cached.ts";
 import { decodeInputs, decodeResult, type RowResult, scoreTokens } from "../../src/ops/sampling.ts";
 import {
@@ -17,7 +17,7 @@ import {
 import { assertClose } from "../support/close.ts";
 import { gpuTest, poison } from "../support/gpu.ts";
 import { normal } from "../support/random.ts";
-import { assertChoice, type Case, SamplingBed } from "../support/sampling.ts";
+import { assertChoice, type Case, SamplingBed, slotText } from "../support/sampling.ts";
 
 /** What the rows were given and told in each of some steps of one submission. */
 interface Steps {
@@ -155,7 +155,7 @@ gpuTest(
 
 gpuTest("writeSlot() refuses texts that do not fit", async (device) => {
   const state = createSlotState(device, { S: 2, V: 10, T: 8 });
-  const fine = { ids: [1], sequence: 0, maxTokens: 1, sampling: checkSampling({}) };
+  const fine = { ids: [1], sequence: 0, maxTokens: 1, sampling: slotText({}).sampling };
   const refuse = (text: object, message: string, slot = 1) =>
     assertThrows(() => writeSlot(device, state, slot, { ...fine, ...text }), RangeError, message);
   refuse({}, "Cannot write slot 2: one of 2: got 2", 2);
@@ -166,7 +166,7 @@ gpuTest("writeSlot() refuses texts that do not fit", async (device) => {
   refuse({ maxTokens: 0 }, "maxTokens from 1: got 0");
   refuse({ stopIds: [1, 2, 3, 4, 5] }, "at most 4 stop ids: got 5");
   refuse({ top: 21 }, "top from 0 to 20: got 21");
-  refuse({ sampling: checkSampling({ logitBias: [[10, 1]] }) }, "biased ids below 10: got 10");
+  refuse(slotText({ options: { logitBias: [[10, 1]] } }), "biased ids below 10: got 10");
   assertThrows(() => freeSlot(device, state, -1), RangeError, "one of 2: got -1");
   destroySlots(state);
   await device.idle();

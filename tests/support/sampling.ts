@@ -24,6 +24,7 @@ import {
   type SlotText,
   writeSlot,
 } from "../../src/ops/slots.ts";
+import { philoxKey } from "../../src/random/philox.ts";
 import { poison } from "./gpu.ts";
 
 /** A text and the logits after it. */
@@ -120,8 +121,12 @@ export class SamplingBed {
 }
 
 /** What a case's slot is written from. */
-export function slotText({ ids = [0], written = 0, options = {}, slot = {} }: Case): SlotText {
-  return { ids, written, sequence: 0, maxTokens: 9, ...slot, sampling: checkSampling(options) };
+export function slotText(
+  { ids = [0], written = 0, options = {}, slot = {} }: Omit<Case, "logits">,
+): SlotText {
+  const checked = checkSampling(options);
+  const sampling = { ...checked, key: philoxKey(checked.seed) };
+  return { ids, written, sequence: 0, maxTokens: 9, ...slot, sampling };
 }
 
 /** Options as the GPU has them: rounded to f32. */
