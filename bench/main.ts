@@ -18,6 +18,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   embedding: () => import("./embedding.ts"),
   sampling: () => import("./sampling.ts"),
   plan: () => import("./plan.ts"),
+  align: () => import("./align.ts"),
   finetune: () => import("./finetune.ts"),
   finetune_quality: () => import("./finetune_quality.ts"),
   train: () => import("./train.ts"),

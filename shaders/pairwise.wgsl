@@ -1,10 +1,11 @@
 // pairwise: logistic loss of comparisons among the K scores of each of E prompts.
-//   losses[e, i] = sum over j of w[e, i, j] softplus(r[e, j] - r[e, i]),  softplus(-d) = -log sigma(d)
+//   losses[e, i] = sum over j of w[e, i, j] softplus(r[e, j] - r[e, i])
+//   softplus(x) = log(1 + exp(x)) = -log sigma(-x)
 //   dscores[e, i] = scale * sum over j of
 //     w[e, j, i] sigma(r[e, i] - r[e, j]) - w[e, i, j] sigma(r[e, j] - r[e, i])
-// w[e, i, j] is the weight of "i is better than j": 0 where nothing is said, as for ties. The second
-// line only where GRADIENT is 1. One thread a score, j in order; dispatch grid(ceil(E K / 64)).
-// Reads scores (E K), weights (E, K, K). Writes losses (E K) =, dscores (E K) = (where GRADIENT is 1).
+// w[e, i, j] is the weight of "i is better than j": 0 where nothing is said, as for ties. dscores
+// only where GRADIENT is 1. One thread a score, j in order; dispatch grid(ceil(E K / 64)).
+// Reads scores (E K), weights (E, K, K). Writes losses (E K) =, dscores (E K) =.
 const GRADIENT: u32 = 1u; // 0: the loss alone, for evaluation
 const WG_SIZE: u32 = 64u;
 

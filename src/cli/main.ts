@@ -36,10 +36,13 @@ function program(setStatus: (status: number) => void): Command {
   root.command("train")
     .description("train a model; without a stage: pretrain")
     .addCommand(pretrainCommand(setStatus), { isDefault: true })
-    .addCommand(finetuneCommand(setStatus));
+    .addCommand(finetuneCommand(setStatus))
+    .addCommand(sftCommand(setStatus))
+    .addCommand(rewardCommand(setStatus));
 
   root.addCommand(generateCommand(setStatus));
   root.addCommand(predictCommand(setStatus));
+  root.addCommand(scoreCommand(setStatus));
   root.addCommand(importCommand(setStatus));
   root.addCommand(exportCommand(setStatus));
 
@@ -109,6 +112,58 @@ function finetuneCommand(setStatus: (status: number) => void): Command {
     .action(async (options) => {
       setStatus(await (await import("./finetune.ts")).trainFinetune(options));
     });
+}
+
+function sftCommand(setStatus: (status: number) => void): Command {
+  return stageCommand("sft", "prompts with responses: JSONL, or one JSON array")
+    .description("fine-tune a run's decoder on dialogues, as InstructGPT's first stage")
+    .action(async (options) => setStatus(await (await import("./sft.ts")).trainSft(options)));
+}
+
+function rewardCommand(setStatus: (status: number) => void): Command {
+  return stageCommand("reward", "comparisons of responses: JSONL, or one JSON array")
+    .description("train a reward model on comparisons, as InstructGPT's second stage")
+    .action(async (options) => {
+      setStatus(await (await import("./reward.ts")).trainReward(options));
+    });
+}
+
+function stageCommand(name: string, data: string): Command {
+  return new Command(name)
+    .option("--data <file>", data)
+    .option("--dev <file>", "the same to evaluate on; else a share of the data is held out")
+    .option("--from <run>", "the run to start from; else the newest")
+    .option("--checkpoint <which>", "of that run: current, last, best or a step", which, "current")
+    .option("--skip-bad", "leave bad rows out, and list them")
+    .option("--epochs <count>", "passes over the data", count("--epochs"))
+    .option("--config <file>", "a JSONC file of settings")
+    .option("--set <a.b=c...>", "one setting, over the file")
+    .option("--name <name>", "name of the new run")
+    .option("--runs <folder>", "folder of all runs: BRACHIO_RUNS, else runs")
+    .option("--resume <run>", "go on with a run from its last checkpoint")
+    .option("--no-subgroups", "without the subgroups feature")
+    .option("--no-f16", "without the shader-f16 feature")
+    .configureOutput({ writeErr: () => {} })
+    .exitOverride();
+}
+
+function scoreCommand(setStatus: (status: number) => void): Command {
+  return new Command("score")
+    .description("the rewards that a reward model gives to responses, a line of JSON each")
+    .option("--data <file>", "prompts with responses: JSONL, or one JSON array")
+    .option("--prompt <text>", "one prompt")
+    .option("--response <text...>", "its responses")
+    .option("--out <file>", "where the lines go; else standard output")
+    .option("--run <name>", "a run; else the newest reward model")
+    .option("--runs <folder>", "folder of all runs: BRACHIO_RUNS, else runs")
+    .option("--checkpoint <which>", "current, last, best or a step", which, "current")
+    .option("--batch-rows <count>", "responses of a batch", count("--batch-rows"), 16)
+    .option("--skip-bad", "leave bad rows out, and list them")
+    .option("--no-subgroups", "without the subgroups feature")
+    .option("--no-f16", "without the shader-f16 feature")
+    .configureOutput({ writeErr: () => {} })
+    .exitOverride()
+    .action(async (options) => setStatus(await (await import("./score.ts")).score(options)));
 }
 
 function predictCommand(setStatus: (status: number) => void): Command {

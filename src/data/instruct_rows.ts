@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { getNodeValue, parseTree } from "jsonc-parser";
+import { getNodeValue, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
 import { CannotError } from "../config/cannot.ts";
 import type { ChatMessage } from "../prompt/chat_template.ts";
 import { faultError, parseTable, type RowFault, type TableRow } from "./tables.ts";
@@ -87,19 +87,17 @@ export function refusal(path: string, bad: readonly RowFault[]): Error {
 }
 
 function arrayRows(text: string, path: string): TableRow[] {
-  let failed: number | undefined;
-  const root = parseTree(text, [], { disallowComments: true, allowTrailingComma: false });
-  try {
-    JSON.parse(text);
-  } catch {
-    // The tree ends where the text stops being JSON; what follows cannot be relied on.
-    failed = root ? root.offset + root.length : 0;
-  }
+  const errors: ParseError[] = [];
+  const root = parseTree(text, errors, { disallowComments: true });
   const lineOf = lineCounter(text);
-  if (failed !== undefined) {
-    throw new CannotError(`read ${path}`, "want a JSON array", `it is damaged, ${lastLine(text)}`);
+  const [failure] = errors;
+  if (failure || root?.type !== "array") {
+    // What follows the first fault cannot be relied on.
+    const line = lineOf(failure?.offset ?? 0);
+    const state = failure ? printParseErrorCode(failure.error) : "it is none";
+    throw new CannotError(`read ${path}, line ${line}`, "want a JSON array", state);
   }
-  return root!.children!.map((node): TableRow => {
+  return (root.children ?? []).map((node): TableRow => {
     const line = lineOf(node.offset);
     if (node.type === "object") return { line, values: getNodeValue(node) };
     const state = `got ${text.slice(node.offset, node.offset + Math.min(node.length, 60))}`;
@@ -118,10 +116,6 @@ function lineCounter(text: string): (offset: number) => number {
     }
     return line;
   };
-}
-
-function lastLine(text: string): string {
-  return `it has ${text.split("\n").length} lines`;
 }
 
 /** Whether a row has all of some columns. */

@@ -6,11 +6,13 @@
  * | --- | --- |
  * | `prompt`, `chosen`, `rejected` | two responses, the chosen one better |
  * | `instruction`, `input`, `chosen`, `rejected` | the same |
- * | `chosen`, `rejected` | two transcripts, alike but for the last turn: messages, or texts of `\n\nHuman:` and `\n\nAssistant:` |
- * | `prompt`, `completions`, `ranks` (or `scores`) | 2 to 9 responses; equal ranks are ties, rank 1 is the best, and the highest score |
+ * | `chosen`, `rejected` | two transcripts, alike but for the last turn |
+ * | `prompt`, `completions`, `ranks` (or `scores`) | 2 to 9 responses |
  * | `question`, columns of `{is_correct, solution}` | as many solutions, the correct ones better |
  *
- * A `confidence` (a number or a text) says how sure the judge was.
+ * A transcript is a list of messages, or a text of `\n\nHuman:` and `\n\nAssistant:` turns. Equal
+ * ranks are ties; rank 1 is the best, and so is the highest score. A `confidence` (a number or a
+ * text) says how sure the judge was.
  *
  * @module
  */

@@ -37,11 +37,7 @@ export function encodeExample(
   options: { task: TaskKind; tokenizer: Tokenizer; contextLength: number },
 ): EncodedExample {
   const { task, tokenizer, contextLength } = options;
-  const [start, delimiter, extract] = TASK_TOKENS.map((name) => {
-    const id = tokenizer.specialTokens.get(name);
-    if (id !== undefined) return id;
-    throw new RangeError(`Cannot encode an example: a tokenizer with ${name}: it has none`);
-  }) as [number, number, number];
+  const [start, delimiter, extract] = taskTokens(tokenizer);
   const ids = segments.map((text) => tokenizer.encode(text, { allowSpecial: false }));
   const [first, second] = ids as [number[], number[]];
   const orders = task === "similarity"
@@ -63,6 +59,44 @@ export function encodeExample(
   });
   const length = Math.max(...copies.map((copy) => copy.length));
   return { copies, target, length, truncated };
+}
+
+/**
+ * Encodes one text whole, for the task of one text: where it is too long in parts that each begin
+ * in the middle of the one before, so that whatever is in it is seen with what is around it.
+ *
+ * @param contextLength The most tokens of a part.
+ * @throws {RangeError} When the tokenizer lacks a token, or a part has not room for two.
+ */
+export function encodeWindows(
+  text: string,
+  { tokenizer, contextLength }: { tokenizer: Tokenizer; contextLength: number },
+): EncodedExample[] {
+  const [start, , extract] = taskTokens(tokenizer);
+  const ids = tokenizer.encode(text, { allowSpecial: false });
+  const room = contextLength - 2;
+  if (room < 2) {
+    throw new RangeError(
+      "Cannot encode a text in parts: room for 4 tokens or more: " +
+        `there is room for ${contextLength}`,
+    );
+  }
+  const windows: EncodedExample[] = [];
+  const step = Math.floor(room / 2);
+  for (let from = 0;; from += step) {
+    const copy = Uint32Array.from([start, ...ids.slice(from, from + room), extract]);
+    windows.push({ copies: [copy], target: undefined, length: copy.length, truncated: false });
+    if (from + room >= ids.length) return windows;
+  }
+}
+
+/** Ids of {@linkcode TASK_TOKENS}. @throws {RangeError} When there is none of one */
+function taskTokens(tokenizer: Tokenizer): [start: number, delimiter: number, extract: number] {
+  return TASK_TOKENS.map((name) => {
+    const id = tokenizer.specialTokens.get(name);
+    if (id !== undefined) return id;
+    throw new RangeError(`Cannot encode an example: a tokenizer with ${name}: it has none`);
+  }) as [number, number, number];
 }
 
 /**

@@ -161,17 +161,23 @@ export class Finetuning {
     return batchesOf(examples, this.#shape, model.contextLength);
   }
 
-  /** Loss and metrics over all examples that are held out. */
-  async evaluate(): Promise<TaskEvaluation> {
+  /** What the model says now of all examples that are held out. */
+  async predict(): Promise<Scored> {
     const { data, model } = this.options;
     const shape = shapeOf(this.options, EVALUATION_ROWS);
-    const { loss, predicted } = await scoreAll(
+    return await scoreAll(
       this.#scorer,
       data.dev,
       shape,
       model.contextLength,
       data.spec.scores,
     );
+  }
+
+  /** Loss and metrics over all examples that are held out. */
+  async evaluate(): Promise<TaskEvaluation> {
+    const { data } = this.options;
+    const { loss, predicted } = await this.predict();
     const labels = data.dev.map(({ label }) => label);
     const metrics = taskMetrics(predicted, labels, { ...data.spec, classes: data.classes });
     return { kind: "evaluation", step: this.step, loss, metrics, examples: labels.length };

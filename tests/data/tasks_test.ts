@@ -2,7 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { CannotError } from "../../src/config/cannot.ts";
 import { parseTable, type TableFormat } from "../../src/data/tables.ts";
 import { epochOrder, paddedLength, taskBatch } from "../../src/data/task_batches.ts";
-import { cutToFit, encodeExample, TASK_TOKENS } from "../../src/data/task_tokens.ts";
+import { cutToFit, encodeExample, encodeWindows, TASK_TOKENS } from "../../src/data/task_tokens.ts";
 import { examplesOf, softLabel, type TaskSpec } from "../../src/data/tasks.ts";
 import { CharacterTokenizer } from "../../src/tokenizer/characters.ts";
 
@@ -140,6 +140,20 @@ Deno.test("encodeExample() keeps some of every segment of what is too long", () 
   assertEquals(encode(5, "abc", "abc").copies.map(show), [`${start}a${delimiter}a${extract}`]);
   assertThrows(() => encode(4, "abc", "abc"), RangeError, "room for a token of each");
   assertEquals(cutToFit([5, 1, 9], 9), [4, 1, 4]);
+});
+
+Deno.test("encodeWindows() reads all of a text, each part from the middle of the one before", () => {
+  const tokenizer = CharacterTokenizer.fromText(["abcdefghij"]).withSpecialTokens(TASK_TOKENS);
+  const of = (text: string, contextLength: number) =>
+    encodeWindows(text, { tokenizer, contextLength }).map(({ copies, length, truncated }) => {
+      assertEquals([copies.length, copies[0]!.length, truncated], [1, length, false]);
+      return tokenizer.decode([...copies[0]!]).replaceAll(/<\|(.)\w*\|>/g, "$1|");
+    });
+  assertEquals(of("abcdef", 8), ["s|abcdefe|"]);
+  assertEquals(of("abcdefg", 8), ["s|abcdefe|", "s|defge|"]);
+  assertEquals(of("abcdefghij", 6), ["s|abcde|", "s|cdefe|", "s|efghe|", "s|ghije|"]);
+  assertEquals(of("abc", 4), ["s|abe|", "s|bce|"]);
+  assertThrows(() => of("abc", 3), RangeError, "room for 4 tokens or more: there is room for 3");
 });
 
 Deno.test("taskBatch() lays copies after one another, with padding examples at the end", () => {

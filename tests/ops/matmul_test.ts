@@ -1,7 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import type { Device } from "../../src/gpu/device.ts";
 import { Plan } from "../../src/gpu/plan.ts";
-import { toHalves } from "../../src/gpu/storage.ts";
 import { geluExactForward, geluForward } from "../reference/gelu.ts";
 import { type Layout, matmulNn, matmulNt, matmulTn, type Product } from "../../src/ops/matmul.ts";
 import * as reference from "../reference/matmul.ts";

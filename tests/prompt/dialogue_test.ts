@@ -24,7 +24,7 @@ function assistant(content: string): ChatMessage {
   return { role: "assistant", content };
 }
 
-Deno.test("encodeDialogue() marks the assistant's tokens and the ends of its turns, no other", () => {
+Deno.test("encodeDialogue() marks the assistant's tokens and ends of turns, no other", () => {
   const plain = (text: string) => TOKENIZER.encode(text, { allowSpecial: false });
   const { ids, isResponse } = encodeDialogue(TOKENIZER, [
     { role: "system", content: "Be brief." },

@@ -1,0 +1,209 @@
+/**
+ * Supervised fine-tuning on dialogues, from a run to a run: the first stage of InstructGPT.
+ *
+ * Source: L. Ouyang et al., "Training language models to follow instructions with human feedback",
+ * 2022, section 3.5 and appendix C.1.
+ *
+ * @module
+ */
+import { RandomWindows } from "../data/batches.ts";
+import { paddedLength } from "../data/task_batches.ts";
+import type { Device } from "../gpu/device.ts";
+import type { ModelConfig } from "../model/config.ts";
+import { Weights } from "../model/parameters.ts";
+import type { EncodedDialogue } from "../prompt/dialogue.ts";
+import type { Checkpoint } from "../run/checkpoint.ts";
+import type { RunWriter } from "../run/run_folder.ts";
+import { loadTrainerState, trainerFiles } from "./checkpoint.ts";
+import { type EpochEvaluation, EpochPlan, type EpochStage } from "./epochs.ts";
+import { loadGrown } from "./grow.ts";
+import { type ResponseBatch, responseBatch } from "./sft_batches.ts";
+import type { SftConfig } from "./sft_config.ts";
+import type { SftData } from "./sft_data.ts";
+import { ResponseEvaluator, type SftResult, SftStep } from "./sft_step.ts";
+
+/** What an evaluation found. */
+export interface SftEvaluation extends EpochEvaluation {
+  /** Mean over the tokens of held-out responses, in nats a token. */
+  readonly loss: number;
+  /** e to the loss. */
+  readonly perplexity: number;
+  /** Tokens of responses. */
+  readonly tokens: number;
+}
+
+/** What the stage is given. */
+export interface SftOptions {
+  /** Where it runs; whoever opened it closes it. */
+  readonly device: Device;
+  /** Of the stage. */
+  readonly config: SftConfig;
+  /** The decoder, with rows for the tokens of a dialogue. */
+  readonly model: ModelConfig;
+  /** Dialogues in tokens. */
+  readonly data: Pick<SftData, "train" | "dev" | "pretrain">;
+  /** JSON of tokenizer files that every checkpoint carries. */
+  readonly tokenizerFiles: Readonly<Record<string, unknown>>;
+  /** The checkpoint whose decoder is fine-tuned; unused where one is gone on from. */
+  readonly parent?: Checkpoint | undefined;
+  /** Goes on from here; whoever opened it takes the run back to it. */
+  readonly checkpoint?: Checkpoint | undefined;
+}
+
+/** Rows of an evaluation's batch. */
+const EVALUATION_ROWS = 16;
+
+/** Everything that a step changes: weights, moments and the step itself. */
+export class Sft implements EpochStage<SftResult, SftEvaluation> {
+  /** As they were given. */
+  readonly options: SftOptions;
+  /** Of the stage. */
+  readonly config: SftConfig;
+  /** What is trained. */
+  readonly weights: Weights;
+  /** Steps and epochs. */
+  readonly plan: EpochPlan;
+  /** Updates done. */
+  step = 0;
+  /** Asks the stage to save and end after the step under way. */
+  stopping = false;
+  readonly #stepper: SftStep;
+  readonly #evaluator: ResponseEvaluator;
+  readonly #windows: RandomWindows | undefined;
+
+  private constructor(options: SftOptions, weights: Weights, stepper: SftStep) {
+    const { config, data, device, model } = options;
+    this.options = options;
+    this.config = config;
+    this.weights = weights;
+    this.plan = new EpochPlan(data.train.map(({ ids }) => ids.length), config);
+    this.#stepper = stepper;
+    this.#evaluator = new ResponseEvaluator(device, weights, EVALUATION_ROWS, stepper.inner.pool);
+    const T = rowTokens(config, model);
+    this.#windows = data.pretrain &&
+      new RandomWindows(data.pretrain.train, { T, seed: config.seed });
+  }
+
+  /**
+   * Loads the parent's decoder, or a checkpoint of the stage itself; without either the weights are
+   * drawn from the seed.
+   *
+   * @throws {CannotError} When a checkpoint is of another model.
+   */
+  static async open(options: SftOptions): Promise<Sft> {
+    const { device, config, model, checkpoint, parent } = options;
+    const weights = new Weights(device, model, { trainable: true });
+    const stepper = await SftStep.create(device, weights, {
+      rows: config.microRows ?? config.batchRows,
+      settings: config,
+      dropout: config.dropout,
+      seed: config.seed,
+    });
+    const state = new Sft(options, weights, stepper);
+    try {
+      if (checkpoint) {
+        state.step = (await loadTrainerState(device, checkpoint, stepper.inner)).step;
+      } else if (parent) loadGrown(device, parent, weights, config.seed);
+      else weights.initialise(device, config.seed);
+    } catch (error) {
+      state.destroy();
+      throw error;
+    }
+    return state;
+  }
+
+  /** Dialogues that are held out. */
+  get heldOut(): number {
+    return this.options.data.dev.length;
+  }
+
+  /** Queues the next update. */
+  async advance(): Promise<void> {
+    await this.#stepper.run(this.step, this.batches(this.step), this.plan.learningRate(this.step));
+    this.step++;
+  }
+
+  /** The micro-batches of a step; a function of the seed and the step. */
+  batches(step: number): ResponseBatch[] {
+    const { config, data, model } = this.options;
+    const dialogues = this.plan.examples(step).map((i) => data.train[i]!);
+    const T = batchLength(dialogues, model);
+    const rows = [...dialogues, ...this.#pretrainRows(step, dialogues.length, T)];
+    return batchesOf(rows, config.microRows ?? config.batchRows, T);
+  }
+
+  /** Rows of pre-training's text beside so many dialogues; all of their tokens are learnt. */
+  #pretrainRows(step: number, dialogues: number, T: number): EncodedDialogue[] {
+    const windows = this.#windows;
+    if (!windows) return [];
+    const { pretrainShare: share, batchRows } = this.config;
+    const rowsOf = (count: number) => Math.round(count * share / (1 - share));
+    const { train } = this.options.data.pretrain!;
+    return Array.from({ length: rowsOf(dialogues) }, (_, row) => {
+      const ids = new Uint32Array(T);
+      train.read(windows.start(step * rowsOf(batchRows) + row), ids);
+      return { ids, isResponse: new Uint8Array(T).fill(1) };
+    });
+  }
+
+  /** Results that have arrived, in order, without waiting. */
+  take(): SftResult[] {
+    return this.#stepper.take();
+  }
+
+  /** Waits for the results of all queued steps. */
+  drain(): Promise<SftResult[]> {
+    return this.#stepper.drain();
+  }
+
+  /** The loss of all responses that are held out. */
+  async evaluate(): Promise<SftEvaluation> {
+    const { data, model } = this.options;
+    const dialogues = data.dev.toSorted((a, b) => a.ids.length - b.ids.length);
+    const batches = function* () {
+      for (let start = 0; start < dialogues.length; start += EVALUATION_ROWS) {
+        const part = dialogues.slice(start, start + EVALUATION_ROWS);
+        yield* batchesOf(part, EVALUATION_ROWS, batchLength(part, model));
+      }
+    };
+    const { loss, tokens } = await this.#evaluator.run(batches());
+    return { kind: "evaluation", step: this.step, loss, perplexity: Math.exp(loss), tokens };
+  }
+
+  /** Saves all that a resume needs; the metrics so far belong to it. */
+  async save(run: RunWriter, score: number | undefined): Promise<void> {
+    const { device, config, tokenizerFiles } = this.options;
+    const state = { step: this.step, cursor: null };
+    await run.save({
+      step: this.step,
+      score,
+      keep: { last: config.keep, best: true },
+      files: trainerFiles(device, this.#stepper.inner, state, tokenizerFiles),
+    });
+  }
+
+  /** Gives the GPU's memory back. */
+  destroy(): void {
+    this.#evaluator.destroy();
+    this.#stepper.destroy();
+    this.weights.destroy();
+  }
+}
+
+/** The most tokens of a row, padding among them. */
+function rowTokens({ maxTokens }: SftConfig, { contextLength }: ModelConfig): number {
+  return paddedLength(maxTokens ?? contextLength, contextLength);
+}
+
+function batchLength(dialogues: readonly EncodedDialogue[], model: ModelConfig): number {
+  return paddedLength(Math.max(...dialogues.map(({ ids }) => ids.length)), model.contextLength);
+}
+
+/** Batches of R rows and one length. */
+function batchesOf(rows: readonly EncodedDialogue[], R: number, T: number): ResponseBatch[] {
+  const batches: ResponseBatch[] = [];
+  for (let start = 0; start < rows.length; start += R) {
+    batches.push(responseBatch(rows.slice(start, start + R), { R, T }));
+  }
+  return batches;
+}

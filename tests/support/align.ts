@@ -1,0 +1,58 @@
+/**
+ * Goldens of the steps that make a model follow instructions.
+ *
+ * @module
+ */
+import { assert } from "@std/assert";
+import type { Device } from "../../src/gpu/device.ts";
+import type { ModelConfig } from "../../src/model/config.ts";
+import type { ParameterSpec } from "../../src/model/parameters.ts";
+import { Weights } from "../../src/model/parameters.ts";
+import { parseSafetensors as parseFile } from "../../src/run/safetensors.ts";
+import { assertClose } from "./close.ts";
+import { parseSafetensors } from "./safetensors.ts";
+
+/** What tests/golden/make_sft.py or make_reward.py wrote. */
+export class Golden {
+  /** Of the metadata. */
+  readonly about: { model: ModelConfig; live: number; E: number; K: number };
+  readonly #tensors: ReturnType<typeof parseSafetensors>;
+
+  constructor(bytes: Uint8Array<ArrayBuffer>) {
+    this.#tensors = parseSafetensors(bytes);
+    this.about = JSON.parse(parseFile(bytes).metadata.about!);
+  }
+
+  /** Elements of a tensor. */
+  of(name: string): Float64Array {
+    const tensor = this.#tensors.get(name);
+    assert(tensor !== undefined, `no golden named ${name}`);
+    return tensor.data;
+  }
+
+  shape(name: string): readonly number[] {
+    return this.#tensors.get(name)!.shape;
+  }
+
+  /** The weights before the step, on the GPU. */
+  weights(device: Device, options: { trainable: boolean; heads?: ParameterSpec[] }): Weights {
+    const weights = new Weights(device, this.about.model, options);
+    for (const { name } of weights.table) {
+      weights.write(device, name, Float32Array.from(this.of(name)));
+    }
+    return weights;
+  }
+
+  /** As in contracts: within 1e-4 of a tensor's largest, and 1e-7; a bias of the keys has none. */
+  async assertGradients(device: Device, weights: Weights): Promise<void> {
+    const { channels: C } = weights.config;
+    for (const { name } of weights.table) {
+      const actual = await weights.read(device, name, weights.grads);
+      const expected = this.of(`grad.${name}`);
+      const largest = expected.reduce((most, g) => Math.max(most, Math.abs(g)), 0);
+      const isKeyBias = (i: number) => name.endsWith("c_attn.bias") && Math.floor(i / C) === 1;
+      const bound = expected.map((_, i) => isKeyBias(i) ? 1e-6 : 1e-4 * largest + 1e-7);
+      assertClose(actual, expected, { bound, label: `gradient of ${name}` });
+    }
+  }
+}
