@@ -3,6 +3,10 @@
  * tables in small letters, and tasks whose labels come from the text itself. All of it is a
  * function of the files.
  *
+ * Other such tasks were tried with one seed, and left out as so small a decoder hardly learns them
+ * from 500 labels: whether words were replaced, which of two sentences comes next, whether a
+ * question goes on with "he" or "she".
+ *
  * @module
  */
 import { readTable, type TableRow } from "../src/data/tables.ts";
@@ -12,8 +16,7 @@ import { PhiloxStream } from "../src/random/philox.ts";
 const SEED = 7;
 const CORPUS_STREAM = 1;
 const ORDER_STREAM = 2;
-const FOLLOW_STREAM = 3;
-const REPLACE_STREAM = 4;
+const NEXT_STREAM = 3;
 
 const STSB_HEADER = ["sentence1", "sentence2", "score"];
 const SST2_HEADER = ["label", "sentence"];
@@ -27,7 +30,9 @@ type Row = Readonly<Record<string, unknown>>;
  * is in it.
  */
 export async function corpus(root: string): Promise<string> {
-  const instructions = JSON.parse(await Deno.readTextFile(`${root}/instruct/instruction-data.json`));
+  const instructions = JSON.parse(
+    await Deno.readTextFile(`${root}/instruct/instruction-data.json`),
+  );
   const lines = [
     ...texts(await readTable(`${root}/sst2/train.tsv`, { header: SST2_HEADER }), ["sentence"]),
     ...texts(await readTable(`${root}/stsb/train.csv`, { header: STSB_HEADER }), [
@@ -63,63 +68,49 @@ export async function inSmallLetters(
  */
 export async function wordOrder(root: string): Promise<string> {
   const stream = new PhiloxStream(SEED, ORDER_STREAM);
-  const rows = await readTable(`${root}/stsb/dev.csv`, { header: STSB_HEADER });
   const sentences = new Set(
-    texts(rows, ["sentence1", "sentence2"]).map(wordsOf)
-      .filter((words) => words.length >= 5).map((words) => words.join(" ")),
+    (await stsbDev(root)).map(wordsOf).filter((words) => words.length >= 5)
+      .map((words) => words.join(" ")),
   );
-  return jsonl([...sentences].map((text, i) =>
-    i % 2 === 0
-      ? { text, label: "order" }
-      : { text: stream.shuffle(text.split(" ")).join(" "), label: "shuffled" }
-  ));
-}
-
-/** Sentences of GSM8K's test questions, by question. */
-async function questions(root: string): Promise<string[][]> {
-  return texts(await readTable(`${root}/gsm8k/model_solutions_k4.jsonl`), ["question"])
-    .map((text) => text.toLowerCase().split(/(?<=[.?!])\s+/).filter((s) => wordsOf(s).length >= 3))
-    .filter((sentences) => sentences.length >= 2);
+  return jsonl(
+    Array.from(
+      sentences,
+      (text, i) =>
+        i % 2 === 0
+          ? { text, label: "order" }
+          : { text: stream.shuffle(text.split(" ")).join(" "), label: "shuffled" },
+    ),
+  );
 }
 
 /**
- * Every other sentence of GSM8K's test questions with one word replaced by a word of another
- * sentence: words come as often in either class.
+ * Beginnings of sentences of GSM8K's test questions and of STS-B's dev file: which of the words
+ * "of", "to", "in" and "for" comes next? Each as often, so that one in four is right by chance.
  */
-export async function replacedWord(root: string): Promise<string> {
-  const stream = new PhiloxStream(SEED, REPLACE_STREAM);
-  const sentences = (await questions(root)).flat().map(wordsOf)
-    .filter((words) => words.length >= 5 && words.length <= 30);
-  const all = sentences.flat();
-  return jsonl(sentences.map((words, i) => {
-    if (i % 2 === 0) return { text: words.join(" "), label: "real" };
-    const changed = [...words];
-    const at = stream.integer(words.length);
-    while (changed[at] === words[at]) changed[at] = all[stream.integer(all.length)]!;
-    return { text: changed.join(" "), label: "replaced" };
-  }));
+export async function nextWord(root: string): Promise<string> {
+  const stream = new PhiloxStream(SEED, NEXT_STREAM);
+  const questions = await readTable(`${root}/gsm8k/model_solutions_k4.jsonl`);
+  const sentences = new Set([
+    ...await stsbDev(root),
+    ...texts(questions, ["question"]).flatMap((text) => text.split(/(?<=[.?!])\s+/)),
+  ].map((text) => wordsOf(text).join(" ")));
+  const found: Record<string, Row[]> = { of: [], to: [], in: [], for: [] };
+  for (const words of Array.from(sentences, (sentence) => sentence.split(" "))) {
+    const places = words.flatMap((word, i) => i >= 2 && Object.hasOwn(found, word) ? [i] : []);
+    if (places.length === 0) continue;
+    const at = places[stream.integer(places.length)]!;
+    const label = words[at]!;
+    found[label]!.push({ text: words.slice(0, at).join(" "), label });
+  }
+  const each = Math.min(...Object.values(found).map(({ length }) => length));
+  const rows = Object.values(found).flatMap((own) => stream.shuffle(own).slice(0, each));
+  return jsonl(stream.shuffle(rows));
 }
 
-/**
- * A sentence of one of GSM8K's test questions, the one that follows it, and one that follows
- * another question's: which of the two goes on?
- */
-export async function nextSentence(root: string): Promise<string> {
-  const stream = new PhiloxStream(SEED, FOLLOW_STREAM);
-  const all = await questions(root);
-  const rows: Row[] = [];
-  all.forEach((sentences, i) => {
-    for (let s = 0; s + 1 < sentences.length; s++) {
-      let other = i;
-      while (other === i) other = stream.integer(all.length);
-      const strange = all[other]!.slice(1);
-      const choices = [sentences[s + 1]!, strange[stream.integer(strange.length)]!];
-      const isSecond = stream.integer(2) === 1;
-      if (isSecond) choices.reverse();
-      rows.push({ context: sentences[s], choices, label: isSecond ? "2" : "1" });
-    }
-  });
-  return jsonl(rows);
+/** Both sentences of each pair. */
+async function stsbDev(root: string): Promise<string[]> {
+  const rows = await readTable(`${root}/stsb/dev.csv`, { header: STSB_HEADER });
+  return texts(rows, ["sentence1", "sentence2"]);
 }
 
 function texts(rows: readonly TableRow[], columns: readonly string[]): string[] {

@@ -8,10 +8,13 @@ import { bodyLimit } from "hono/body-limit";
 import { cors } from "hono/cors";
 import { requestId } from "hono/request-id";
 import { chat, chatPaths } from "./chat.ts";
+import { classify, classifyPaths } from "./classify.ts";
 import { completionPaths, completions } from "./completions.ts";
+import { cot, cotPaths } from "./cot.ts";
 import type { ServeDeps } from "./deps.ts";
 import { docs } from "./docs.ts";
 import { ApiError, errorHandler, notFoundHandler } from "./errors.ts";
+import { fewShot, fewShotPaths } from "./few_shot.ts";
 import { modelPaths, models } from "./models.ts";
 import { openapi } from "./openapi.ts";
 import { type CurrentKeys, requireScope } from "./operations/auth.ts";
@@ -53,7 +56,18 @@ export function createApp(deps: ServeDeps, options: AppOptions & { metrics: Serv
   const currentKeys = keys ?? (() => Promise.resolve(undefined));
   const app = base(options);
   app.route("/", docs());
-  app.route("/", openapi([completionPaths, chatPaths, modelPaths, tokenizePaths]));
+  app.route(
+    "/",
+    openapi([
+      completionPaths,
+      chatPaths,
+      fewShotPaths,
+      cotPaths,
+      modelPaths,
+      tokenizePaths,
+      classifyPaths,
+    ]),
+  );
   app.use(requireScope(currentKeys, "infer"));
   app.route("/metrics", metricsRoute(metrics));
   app.use(lifecycle.gate());
@@ -61,6 +75,9 @@ export function createApp(deps: ServeDeps, options: AppOptions & { metrics: Serv
   app.route("/", models(deps));
   app.route("/", completions(deps));
   app.route("/", chat(deps));
+  app.route("/", fewShot(deps));
+  app.route("/", cot(deps));
+  app.route("/", classify(deps));
   app.route("/", tokenize(deps));
   return app;
 }

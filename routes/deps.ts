@@ -26,6 +26,8 @@ export interface ServeDeps {
   readonly storePrompts: boolean;
   /** What may not be written. */
   readonly guard: ContentGuard;
+  /** Judges finished texts; without it nothing is held back. */
+  readonly moderation?: Moderation | undefined;
   /** Bounds of what may be under way. */
   readonly admission: Admission;
   /** What the metrics are made from. */
@@ -62,6 +64,12 @@ export interface ModelTokenizer {
   readonly endOfText: number | undefined;
   /** What makes a chat a prompt; undefined where the model has no template. */
   readonly chat: ChatTemplate | undefined;
+}
+
+/** Judges finished texts before anyone sees them. */
+export interface Moderation {
+  /** Whether a text has to be withheld. @throws {Error} When it cannot be judged. */
+  isFlagged(text: string, signal: AbortSignal): Promise<boolean>;
 }
 
 /** Bounds of what may be under way. */

@@ -63,6 +63,7 @@ function describe(model: ServedModel): Model {
       size: model.weightBytes,
       step: model.step,
       weights_hash: model.weightsHash,
+      ...(model.head ? { task: model.head.task, labels: [...model.head.labels] } : {}),
     },
   };
 }

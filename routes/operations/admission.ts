@@ -29,6 +29,7 @@ export class BoundedAdmission implements Admission {
   #choices = 0;
   #tokens = 0;
   #closed: ApiError | undefined;
+  #idle: PromiseWithResolvers<void> | undefined;
 
   /** Nothing is under way. */
   constructor(options: AdmissionOptions) {
@@ -43,6 +44,11 @@ export class BoundedAdmission implements Admission {
   /** Tokens that were promised to them. */
   get tokens(): number {
     return this.#tokens;
+  }
+
+  /** Fulfilled when nothing is under way: at once, or at the end of the last of it. */
+  async idle(): Promise<void> {
+    while (this.#choices > 0) await (this.#idle ??= Promise.withResolvers()).promise;
   }
 
   /** Refuses everything from now on, with this error; undefined admits again. */
@@ -69,6 +75,9 @@ export class BoundedAdmission implements Admission {
       isOpen = false;
       this.#choices -= choices;
       this.#tokens -= tokens;
+      if (this.#choices > 0) return;
+      this.#idle?.resolve();
+      this.#idle = undefined;
     };
   }
 

@@ -25,7 +25,8 @@ export const classifyInput = z.strictObject({
   }),
 }).meta({
   id: "ClassifyInput",
-  description: "By the model's task: `text`, `premise` and `hypothesis`, `first` and `second`, or " +
+  description:
+    "By the model's task: `text`, `premise` and `hypothesis`, `first` and `second`, or " +
     "`context` and `choices`",
 });
 

@@ -197,7 +197,7 @@ export const fewShotText = z.object({
   text: z.string(),
   logprobs: completionLogprobs.nullable(),
   finish_reason: finishReasonSchema.nullable().meta({ description: "null while it is written" }),
-  prompt: fewShotPrompt.optional().meta({ description: "In a stream, with the end of a text" }),
+  prompt: fewShotPrompt.optional().meta({ description: "In a stream the last event has it" }),
   completion_id: completionId,
 }).meta({ id: "FewShotText" });
 
@@ -231,6 +231,9 @@ export const fewShotChunk = z.object({
   ...responseHead,
   object: z.literal("few_shot.chunk"),
   results: z.array(fewShotText),
+  prompts: z.array(fewShotPrompt.extend({ index: z.int() })).optional().meta({
+    description: "With the last event that is not about usage",
+  }),
 }).meta({ id: "FewShotChunk" });
 
 /** {@linkcode fewShotChunk}. */

@@ -23,6 +23,8 @@ export const modelSchema = z.object({
     size: z.int().meta({ description: "Bytes of the weights on the GPU" }),
     step: z.int(),
     weights_hash: z.string(),
+    task: z.string().optional().meta({ description: "What it can classify, where it has a head" }),
+    labels: z.array(z.string()).optional(),
   }),
 }).meta({ id: "Model" });
 

@@ -4,13 +4,17 @@
  *
  * @module
  */
-import { type Answer, type AnswerReader, choiceAnswer, readMarked } from "../../src/prompt/cot_answer.ts";
-import type { AnswerSource } from "../../src/prompt/cot_answer.ts";
+import {
+  type Answer,
+  type AnswerReader,
+  type AnswerSource,
+  choiceAnswer,
+  readMarked,
+} from "../../src/prompt/cot_answer.ts";
 import { continuedIds } from "../../src/prompt/cot_prompt.ts";
-import type { RequestScope } from "../scope.ts";
 import type { TextJob } from "./job.ts";
 import { scoreTexts } from "./score.ts";
-import { PromptWriter, startJob, type TextDelta, type WriteDeps, type WrittenChoice } from "./write.ts";
+import { PromptWriter, startJob, type WriteDeps, type WrittenChoice } from "./write.ts";
 
 /** What paths do. */
 export interface CotPlan {
@@ -26,6 +30,8 @@ export interface CotPlan {
   readonly choices: readonly string[];
   /** At most so many tokens after the trigger. */
   readonly maxAnswerTokens: number;
+  /** At most so many tokens that are taken in after a reasoning: trigger and choice. */
+  readonly answerPromptTokens: number;
 }
 
 /** A path that has its answer, or none. */
@@ -66,6 +72,7 @@ interface Path {
   /** Ends what is under way for its answer. */
   readonly scope: AbortController;
   readonly end: PromiseWithResolvers<EndedPath>;
+  isDropped: boolean;
 }
 
 interface FoundAnswer {
@@ -90,15 +97,15 @@ export function labelText(choice: string): string {
 export class CotPaths {
   readonly #deps: WriteDeps;
   readonly #plan: CotPlan;
-  readonly #scope: RequestScope;
+  readonly #scope: AbortController;
   readonly #writer: PromptWriter;
   readonly #paths: readonly Path[];
-  readonly #answerWriters: PromptWriter[] = [];
   readonly #answers: Promise<void>[] = [];
-  readonly #scored = { prompt: 0, cached: 0 };
+  readonly #answerWriters: PromptWriter[] = [];
+  readonly #answerPrompts = { tokens: 0, cached: 0 }; // cached: of those that are only scored
 
   /** Asks the engine. @throws {RangeError} When the request does not fit the model. */
-  constructor(deps: WriteDeps, plan: CotPlan, scope: RequestScope) {
+  constructor(deps: WriteDeps, plan: CotPlan, scope: AbortController) {
     this.#deps = deps;
     this.#plan = plan;
     this.#scope = scope;
@@ -106,19 +113,19 @@ export class CotPaths {
     this.#paths = Array.from({ length: plan.reasoning.choices }, () => {
       const end = Promise.withResolvers<EndedPath>();
       end.promise.catch(() => {}); // who waits for it sees the error; nobody may
-      return { scope: childOf(scope), end };
+      return { scope: childOf(scope.signal), end, isDropped: false };
     });
   }
 
-  /** Of all paths so far, those that were ended early too. */
+  /** Of all paths so far, those that were dropped too. */
   get usage(): PathUsage {
-    const { prompts } = this.#plan.reasoning;
     const writers = this.#answerWriters;
+    const { tokens, cached } = this.#answerPrompts;
     return {
-      prompt: prompts[0]!.length + this.#scored.prompt + sum(writers.map((w) => w.promptTokens)),
-      cached: this.#scored.cached + sum([this.#writer, ...writers].map((w) => w.cachedTokens)),
+      prompt: this.#plan.reasoning.prompts[0]!.length + tokens,
+      cached: cached + sum([this.#writer, ...writers].map((writer) => writer.cachedTokens)),
       reasoning: this.#writer.tokensWritten,
-      answer: sum(writers.map((w) => w.tokensWritten)),
+      answer: sum(writers.map((writer) => writer.tokensWritten)),
     };
   }
 
@@ -126,14 +133,15 @@ export class CotPaths {
    * Follows all paths to their ends, or to where the listener wants no more. Nothing is under way
    * after it.
    *
-   * @throws The scope's reason when it aborts, which it does with the first failure.
+   * @throws The scope's reason once it has aborted, as it does with the first failure.
    */
   async run(listener: PathListener): Promise<void> {
     const reading = this.#read(listener);
     try {
-      for (const [index, path] of this.#paths.entries()) {
-        if (!await listener.ended(await path.end.promise)) continue;
-        for (let after = index + 1; after < this.#paths.length; after++) this.#drop(after);
+      for (const { end } of this.#paths) {
+        const path = await end.promise;
+        if (!await listener.ended(path)) continue;
+        for (let after = path.index + 1; after < this.#paths.length; after++) this.#drop(after);
         break;
       }
     } catch (error) {
@@ -145,16 +153,17 @@ export class CotPaths {
   }
 
   #drop(index: number): void {
+    const path = this.#paths[index]!;
+    path.isDropped = true;
     this.#writer.drop(index);
-    this.#paths[index]!.scope.abort(new Error(`Cannot go on with path ${index}: it was dropped`));
+    path.scope.abort(new Error(`Cannot go on with path ${index}: a path that is wanted: dropped`));
   }
 
   async #read({ delta: tell }: PathListener): Promise<void> {
     try {
-      await this.#writer.run(async ({ choice, text, written }: TextDelta) => {
-        if (this.#paths[choice]!.scope.signal.aborted) return;
-        if (text !== "") await tell(choice, text);
-        // Not waited for: the other paths write on.
+      await this.#writer.run(async ({ choice, text, written }) => {
+        if (text !== "" && !this.#paths[choice]!.isDropped) await tell(choice, text);
+        // Not waited for, as the other paths write on.
         if (written !== undefined) this.#answers.push(this.#end(choice, written));
       });
     } catch (error) {
@@ -164,32 +173,101 @@ export class CotPaths {
   }
 
   async #end(index: number, written: WrittenChoice): Promise<void> {
-    const { scope, end } = this.#paths[index]!;
+    const path = this.#paths[index]!;
     try {
-      const { logProbabilities, ...found } = await this.#answer(written, scope);
-      const reasoning = written.tokens.map(({ logProbability = 0 }) => logProbability);
-      end.resolve({
+      path.scope.signal.throwIfAborted();
+      const { answer, source, logProbabilities } = await this.#answer(written, path.scope);
+      path.end.resolve({
         index,
         written,
-        ...found,
-        logProbabilities: [...reasoning, ...logProbabilities],
+        answer,
+        source,
+        logProbabilities: [...logsOf(written), ...logProbabilities],
       });
     } catch (error) {
-      end.reject(error);
-      // A path that was dropped ends by itself.
-      if (!scope.signal.aborted || scope.signal.reason === error) return this.#failed(index, error);
+      path.end.reject(error);
+      if (!path.isDropped) this.#scope.abort(error);
     }
   }
 
-  #failed(index: number, error: unknown): void {
-    if (!this.#isDropped(index)) this.#scope.abort(error);
-  }
-
-  #isDropped(_index: number): boolean {
-    return false;
-  }
-
   async #answer(written: WrittenChoice, scope: AbortController): Promise<FoundAnswer> {
-    return NO_ANSWER;
+    const { reader, isMarked, trigger } = this.#plan;
+    if (reader === undefined) return await this.#score(written, scope);
+    if (!isMarked) return await this.#ask(reader, written, scope);
+    return { ...readMarked(reader, written.text, trigger), logProbabilities: [] };
   }
+
+  /** Has the answer written after the reasoning. */
+  async #ask(
+    reader: AnswerReader,
+    written: WrittenChoice,
+    { signal }: AbortController,
+  ): Promise<FoundAnswer> {
+    const { reasoning, trigger, maxAnswerTokens } = this.#plan;
+    const ids = this.#after(written, { suffix: askFor(trigger) });
+    const room = reasoning.model.contextLength - ids.length;
+    if (room < 1) return NO_ANSWER;
+    const job: TextJob = {
+      ...reasoning,
+      prompts: [ids],
+      maxTokens: [Math.min(room, maxAnswerTokens)],
+      choices: 1,
+      sampling: [{ temperature: 0 }],
+    };
+    const writer = new PromptWriter(this.#deps, job, { prompt: 0, signal });
+    this.#answerPrompts.tokens += ids.length;
+    this.#answerWriters.push(writer);
+    const [asked] = (await writer.run()).choices;
+    const answer = reader.first(asked!.text);
+    const source = answer === undefined ? "none" : "extraction";
+    return { answer, source, logProbabilities: logsOf(asked!) };
+  }
+
+  /** Takes the choice that is the likeliest after the reasoning. */
+  async #score(written: WrittenChoice, scope: AbortController): Promise<FoundAnswer> {
+    const { reasoning: { model, loaded }, isMarked, trigger, choices } = this.#plan;
+    const at = isMarked ? written.text.lastIndexOf(trigger) : -1;
+    const context = at === -1
+      ? this.#after(written, { suffix: isMarked ? ` ${trigger}` : askFor(trigger) })
+      : this.#after(written, { upTo: at + trigger.length, suffix: "" });
+    const from = context.length;
+    const texts = choices.map((choice) => {
+      const label = loaded.tokenizer.encode(labelText(choice), { allowSpecial: false });
+      return { ids: [...context, ...label], from };
+    });
+    if (texts.some(({ ids }) => ids.length > model.contextLength)) return NO_ANSWER;
+    this.#answerPrompts.tokens += from + sum(texts.map(({ ids }) => ids.length - from));
+    const scored = await scoreTexts(this.#deps, texts, { model, scope });
+    this.#answerPrompts.cached += scored[0]!.cachedTokens;
+    const sums = scored.map(({ logProbabilities }) => sum(logProbabilities));
+    const best = sums.indexOf(Math.max(...sums));
+    return {
+      answer: choiceAnswer(choices[best]!),
+      source: at === -1 ? "extraction" : "marker",
+      logProbabilities: scored[best]!.logProbabilities,
+    };
+  }
+
+  /** Ids of the prompt, a path's reasoning and more. */
+  #after(written: WrittenChoice, options: { upTo?: number; suffix: string }): number[] {
+    const { prompts, loaded: { tokenizer } } = this.#plan.reasoning;
+    return [...prompts[0]!, ...continuedIds(tokenizer, written, options)];
+  }
+}
+
+/** Aborts with its parent, and can abort alone. */
+function childOf(parent: AbortSignal): AbortController {
+  const child = new AbortController();
+  const { signal } = child;
+  if (parent.aborted) child.abort(parent.reason);
+  parent.addEventListener("abort", () => child.abort(parent.reason), { signal });
+  return child;
+}
+
+function logsOf({ tokens }: WrittenChoice): number[] {
+  return tokens.map(({ logProbability }) => logProbability ?? 0);
+}
+
+function sum(counts: readonly number[]): number {
+  return counts.reduce((total, count) => total + count, 0);
 }

@@ -10,7 +10,7 @@ import { ApiError } from "../errors.ts";
 import type { FewShotPromptBody, FewShotRequest } from "../schemas/few_shot.ts";
 
 /** A prompt that fits. */
-export interface FewShotText {
+export interface PlacedPrompt {
   /** Number of its input. */
   readonly index: number;
   /** The prompt. */
@@ -71,7 +71,7 @@ export class FewShotPrompts {
    *
    * @param fits whether a prompt does
    */
-  place(index: number, fits: (text: string) => boolean): FewShotText {
+  place(index: number, fits: (text: string) => boolean): PlacedPrompt {
     const input = this.inputs[index]!;
     const chosen = this.#selector.select(input);
     const shots = this.#body.overflow === "drop_oldest"
@@ -83,7 +83,7 @@ export class FewShotPrompts {
 
   /** What a result says of its prompt. */
   describe(
-    { text, shots, dropped }: FewShotText,
+    { text, shots, dropped }: PlacedPrompt,
     { tokens, cachedTokens }: { tokens: number; cachedTokens: number },
   ): FewShotPromptBody {
     return {
@@ -103,7 +103,8 @@ function templateOf({ template }: FewShotRequest): FewShotTemplate {
   const { format, separator, delimiter } = template ?? {};
   const affix = AFFIXES.find((name) => template?.[name] != null);
   if (format != null && affix !== undefined) {
-    const message = `Cannot use 'template.${affix}': want it without 'template.format', which has ` +
+    const message =
+      `Cannot use 'template.${affix}': want it without 'template.format', which has ` +
       "all that is around inputs and outputs: both are there";
     throw new ApiError(400, message, { param: `template.${affix}`, code: "invalid_template" });
   }

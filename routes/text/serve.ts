@@ -10,6 +10,7 @@ import { ApiError } from "../errors.ts";
 import type { ChatRequest } from "../schemas/chat.ts";
 import type { Usage } from "../schemas/common.ts";
 import type { CompletionRequest } from "../schemas/completions.ts";
+import type { FewShotRequest } from "../schemas/few_shot.ts";
 import { RequestScope } from "../scope.ts";
 import { type Send, sse } from "../sse.ts";
 import {
@@ -40,7 +41,7 @@ export interface ResponseHead {
 export function newHead(
   deps: Pick<ServeDeps, "newId" | "nowMs">,
   { model }: LoadedModel,
-  prefix: "cmpl-" | "chatcmpl-",
+  prefix: "cmpl-" | "chatcmpl-" | "fs-",
 ): ResponseHead {
   return {
     id: deps.newId(prefix),
@@ -66,7 +67,7 @@ export type JobParts =
  */
 export function newJob(
   deps: Pick<ServeDeps, "newSeed">,
-  body: CompletionRequest | ChatRequest,
+  body: CompletionRequest | ChatRequest | FewShotRequest,
   { isChat, ...parts }: JobParts,
 ): TextJob {
   checkBias(body, parts.model);
@@ -172,17 +173,9 @@ export class Keeper {
    * @throws {ApiError} 500 when it cannot be kept: feedback could not refer to it.
    */
   async keep(written: WrittenChoice, index: number): Promise<{ completion_id?: string }> {
-    const { store } = this.#deps;
-    if (!this.#isOn || store === undefined) return {};
     const { id } = this.#head;
     const record = this.#record(written, this.#served === 1 ? id : `${id}-${index}`);
-    try {
-      await store.save(record);
-    } catch (cause) {
-      const message = "The server could not keep the completion";
-      throw new ApiError(500, message, { code: "store_failed", cause });
-    }
-    return { completion_id: record.id };
+    return await saveRecord(this.#deps, record, this.#isOn);
   }
 
   #record(written: WrittenChoice, id: string): CompletionRecord {
@@ -206,6 +199,27 @@ export class Keeper {
       finishReason,
     };
   }
+}
+
+/**
+ * Keeps a record, unless its request forbids it or nothing is kept here.
+ *
+ * @returns what to add to what is served: its id, where it was kept
+ * @throws {ApiError} 500 when it cannot be kept: feedback could not refer to it.
+ */
+export async function saveRecord(
+  { store }: Pick<ServeDeps, "store">,
+  record: CompletionRecord,
+  isOn: boolean,
+): Promise<{ completion_id?: string }> {
+  if (!isOn || store === undefined) return {};
+  try {
+    await store.save(record);
+  } catch (cause) {
+    const message = "The server could not keep the completion";
+    throw new ApiError(500, message, { code: "store_failed", cause });
+  }
+  return { completion_id: record.id };
 }
 
 /** Tokens of a response: each prompt once, all texts written, whether served or not. */

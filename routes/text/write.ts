@@ -5,7 +5,7 @@
  */
 import type { EndReason, ScoredToken } from "../../src/infer/request.ts";
 import type { GenerationStream } from "../../src/runtime/runtime.ts";
-import type { FinishReason, PromptMeter, ServeDeps } from "../deps.ts";
+import type { FinishReason, Moderation, PromptMeter, ServeDeps } from "../deps.ts";
 import { ChoiceText, type Piece, type PlacedToken } from "./choice_text.ts";
 import { engineRequest, type TextJob } from "./job.ts";
 
@@ -51,7 +51,7 @@ export interface TextDelta extends Piece {
 export type DeltaSink = (delta: TextDelta) => Promise<void>;
 
 /** What writing needs. */
-export type WriteDeps = Pick<ServeDeps, "runtime" | "guard" | "meter">;
+export type WriteDeps = Pick<ServeDeps, "runtime" | "guard" | "meter" | "moderation">;
 
 interface Listeners {
   meter: PromptMeter;
@@ -65,6 +65,8 @@ export class PromptWriter {
   readonly #begin: () => PromptMeter;
   readonly #stream: GenerationStream;
   readonly #texts: readonly ChoiceText[];
+  readonly #moderation: Moderation | undefined;
+  readonly #judged = new Set<number>(); // written to the end, and with the moderation
   readonly #shown: PlacedToken[][];
   readonly #written: (WrittenChoice | undefined)[];
   readonly #dropped = new Set<number>();
@@ -74,7 +76,7 @@ export class PromptWriter {
 
   /** Asks the engine. @throws {RangeError} When the request does not fit the model. */
   constructor(
-    { runtime, guard, meter }: WriteDeps,
+    { runtime, guard, meter, moderation }: WriteDeps,
     job: TextJob,
     { prompt, signal }: { prompt: number; signal: AbortSignal },
   ) {
@@ -83,6 +85,7 @@ export class PromptWriter {
     this.#signal = signal;
     this.#stream = runtime.generate(job.model.id, engineRequest(job, prompt), { signal });
     this.#begin = () => meter.begin(ids.length);
+    this.#moderation = moderation;
     const { tokenizer } = job.loaded;
     const options = {
       tokenizer,
@@ -109,6 +112,7 @@ export class PromptWriter {
   /** Ends a text that nobody wants any more: the engine frees its row, no more of it is told. */
   drop(choice: number): void {
     if (this.#written[choice] !== undefined || this.#dropped.has(choice)) return;
+    if (this.#judged.has(choice)) return;
     this.#dropped.add(choice);
     this.#stream.cancel(choice);
   }
@@ -184,9 +188,18 @@ export class PromptWriter {
     { piece, reason }: { piece: Piece; reason: FinishReason },
     { meter, sink }: Listeners,
   ): Promise<void> {
-    const { text, tokens } = this.#texts[choice]!;
+    const { tokens } = this.#texts[choice]!;
     const shown = this.#shown[choice]!;
     const prompt = this.#prompt;
+    let { text } = this.#texts[choice]!;
+    if (this.#moderation !== undefined) {
+      // What was held comes now, all at once, or never.
+      this.#judged.add(choice);
+      const held = [...shown.splice(0), ...piece.tokens];
+      const isFlagged = await this.#moderation.isFlagged(text, this.#signal);
+      if (isFlagged) [text, reason] = ["", "content_filter"];
+      piece = { text, tokens: isFlagged ? [] : held };
+    }
     this.#written[choice] = { prompt, choice, text, tokens, shown, finishReason: reason };
     this.#ended.add(choice);
     meter.end(choice, reason);
@@ -196,6 +209,7 @@ export class PromptWriter {
   async #emit(choice: number, piece: Piece, sink: DeltaSink): Promise<void> {
     this.#shown[choice]!.push(...piece.tokens);
     const written = this.#written[choice];
+    if (this.#moderation !== undefined && written === undefined) return; // not judged yet
     if (piece.text === "" && piece.tokens.length === 0 && written === undefined) return;
     await sink({ ...piece, prompt: this.#prompt, choice, scored: this.#scored, written });
   }

@@ -15,6 +15,7 @@ import { watchKeys } from "../../routes/operations/key_file.ts";
 import { Lifecycle } from "../../routes/operations/lifecycle.ts";
 import { createLogger } from "../../routes/operations/log.ts";
 import { ServerMetrics } from "../../routes/operations/metrics.ts";
+import { ClassifierModeration } from "../../routes/text/moderation.ts";
 import { ApiKeys, KEYS_FILE } from "../config/api_keys.ts";
 import { CannotError, systemState } from "../config/cannot.ts";
 import { loadConfig } from "../config/config.ts";
@@ -71,7 +72,7 @@ export async function serve(options: ServeCommand): Promise<number> {
     set: options.set,
   });
   const root = runsRoot(options.runs);
-  const runs = config.runs.length > 0 ? config.runs : [(await newestRun(root)).name];
+  const runs = await runsOf(config, root);
   const guard = guardOf(config);
   const logger = createLogger({
     json: (config.logFormat ?? (Deno.stderr.isTerminal() ? "text" : "json")) === "json",
@@ -103,13 +104,18 @@ export async function serve(options: ServeCommand): Promise<number> {
       tokensPerSecond: () => runtime.status().tokensPerSecond,
     });
     const shutdown = new AbortController();
+    const tokenizers = new CheckpointTokenizers();
     const metrics = new ServerMetrics(runtime);
     const deps: ServeDeps = {
       runtime,
-      tokenizers: new CheckpointTokenizers(),
+      tokenizers,
       store,
       storePrompts: config.storePrompts,
       guard,
+      moderation: config.moderation && new ClassifierModeration(
+        { runtime, tokenizers },
+        config.moderation,
+      ),
       admission,
       meter: metrics,
       logger,
@@ -134,6 +140,7 @@ export async function serve(options: ServeCommand): Promise<number> {
     const timer = setTimeout(() => shutdown.abort(refusal), 1000 * config.drainSeconds);
     void stopped.second.then(() => shutdown.abort(refusal));
     await runtime.drain(shutdown.signal);
+    await admission.idle(); // a text that was written may have to be judged
     clearTimeout(timer);
     return 0;
   } finally {
@@ -160,6 +167,12 @@ function settingsOf(options: ServeCommand): Record<string, unknown> {
     store: options.store ? undefined : false,
   };
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+}
+
+/** The runs to serve, the default first; the one that moderates is among them. */
+async function runsOf({ runs, moderation }: ServeConfig, root: string): Promise<string[]> {
+  const named = runs.length > 0 ? runs : [(await newestRun(root)).name];
+  return moderation ? [...new Set([...named, moderation.run])] : named;
 }
 
 /**

@@ -51,6 +51,19 @@ export interface ServeConfig {
   bannedTexts: string[];
   /** Regular expressions that no answer may match; flags "iu". */
   bannedPatterns: string[];
+  /**
+   * Classifies every finished text with a fine-tuned run, which is served too: one that gets a
+   * listed label with this probability or more is withheld, and its choice ends with
+   * "content_filter". A stream then sends each text whole, after its end.
+   */
+  moderation?: {
+    /** The run that judges; its task is classification. */
+    run: string;
+    /** Labels of it that a text may not have. */
+    labels: string[];
+    /** From this probability of such a label on a text is withheld. */
+    threshold: number;
+  } | undefined;
   /** Lines of the log: for programs or for people; by default as stderr is a terminal. */
   logFormat?: "json" | "text" | undefined;
 }
@@ -83,5 +96,10 @@ export const serveSchema: z.ZodType<ServeConfig> = z.strictObject({
   weights: z.enum(["f32", "f16"]).default("f32"),
   bannedTexts: z.array(z.string().min(1)).default([]),
   bannedPatterns: z.array(z.string().min(1)).default([]),
+  moderation: z.strictObject({
+    run: z.string().min(1),
+    labels: z.array(z.string().min(1)).min(1),
+    threshold: z.number().gt(0).max(1).default(0.5),
+  }).optional(),
   logFormat: z.enum(["json", "text"]).optional(),
 });

@@ -17,6 +17,7 @@ export function checkRequest(
   { contextLength, vocabSize }: Pick<ModelConfig, "contextLength" | "vocabSize">,
 ): void {
   const { prompt, maxTokens, choices = 1, stopIds = [], top = 0, sampling = {} } = request;
+  const { scoreFrom = 0 } = request;
   const need = (holds: boolean, want: string, got: number | string) => {
     if (!holds) throw new RangeError(`Cannot write a text: ${want}: got ${got}`);
   };
@@ -30,6 +31,8 @@ export function checkRequest(
     prompt.length,
   );
   need(isCount(choices, 1, 2 ** 32), "choices a count from 1", choices);
+  const most = prompt.length - 1;
+  need(isCount(scoreFrom, 0, most), `scoreFrom from 0 to ${most}, the last token`, scoreFrom);
   need(isCount(top, 0, MOST_TOP), `top from 0 to ${MOST_TOP}`, top);
   need(stopIds.length <= MOST_STOP_IDS, `at most ${MOST_STOP_IDS} stop ids`, stopIds.length);
   for (const ids of [prompt, stopIds]) {

@@ -79,6 +79,8 @@ export interface EngineStats {
   readonly prefixQueries: number;
   /** Of those, found. */
   readonly prefixHits: number;
+  /** Prompt tokens that went through the decoder, since the engine was made. */
+  readonly promptTokensComputed: number;
   /** Tokens told of, since the engine was made. */
   readonly tokensWritten: number;
   /** To the GPU, since the engine was made. */
@@ -118,7 +120,13 @@ export class Engine {
   readonly #pace = new Pace(MOST);
   readonly #keepsPrefixes: boolean;
   readonly #live = new Map<Job, Live>();
-  readonly #counts = { prefixQueries: 0, prefixHits: 0, tokensWritten: 0, submissions: 0 };
+  readonly #counts = {
+    prefixQueries: 0,
+    prefixHits: 0,
+    promptTokensComputed: 0,
+    tokensWritten: 0,
+    submissions: 0,
+  };
   #underWay = 0;
   #sinceMs = 0; // when the first of what is under way was submitted, or something last arrived
   #failure: unknown;
@@ -175,7 +183,7 @@ export class Engine {
     }
     for (const rows of PACKED_ROWS) await this.#steps.chunk({ rows, packed: true, score: false });
     for (const rows of this.#scheduler.scoreSizes) {
-      await this.#steps.chunk({ rows, packed: false, score: true });
+      for (const packed of [false, true]) await this.#steps.chunk({ rows, packed, score: true });
     }
   }
 
@@ -294,6 +302,7 @@ export class Engine {
     this.#ring.record(encoder, told, turn);
     device.gpu.queue.submit([encoder.finish()]);
     this.#ring.submitted();
+    for (const { from, to } of chunk?.parts ?? []) this.#counts.promptTokensComputed += to - from;
     this.#counts.submissions++;
     if (this.#underWay++ === 0) this.#sinceMs = performance.now();
   }
@@ -354,18 +363,24 @@ export class Engine {
     for (const { tag: { chunk, decode }, values } of arrivals) {
       const results = values as Uint32Array[];
       const scores = chunk?.score ? results.shift() : undefined;
-      for (const part of chunk?.parts ?? []) this.#arrivePart(part, scores);
+      let row = 0;
+      for (const part of chunk?.parts ?? []) {
+        this.#arrivePart(part, scores, row);
+        row += part.to - part.from;
+      }
       if (decode) this.#arriveTokens(decode, results[0]!);
     }
   }
 
-  #arrivePart({ run, from, to }: Part, results: Uint32Array | undefined): void {
+  #arrivePart({ run, from, to }: Part, results: Uint32Array | undefined, row: number): void {
     const live = this.#live.get(run.choice.job);
     if (!live) return;
     if (results && live.scores) {
-      live.scores.length = from; // a stay that was given up may have scored some of it
-      for (let at = from; at < to; at++) {
-        live.scores.push(scoredToken(checked(decodeResult(results, at - from))));
+      const { scoreStart } = run.choice.job;
+      const first = Math.max(from, scoreStart);
+      live.scores.length = first - scoreStart; // a stay that was given up may have scored some
+      for (let at = first; at < to; at++) {
+        live.scores.push(scoredToken(checked(decodeResult(results, row + at - from))));
       }
     }
     if (to === run.prefill) this.#taken(run);
@@ -376,8 +391,9 @@ export class Engine {
     const { job } = run.choice;
     const live = this.#live.get(job);
     if (live?.scores && job.scorer === run) {
-      const first = { id: job.request.prompt[0]!, logProbability: undefined, top: [] };
-      const tokens = [first, ...live.scores];
+      const { prompt, scoreFrom = 0 } = job.request;
+      const first = { id: prompt[0]!, logProbability: undefined, top: [] };
+      const tokens = scoreFrom === 0 ? [first, ...live.scores] : live.scores;
       live.scores = undefined;
       this.#tell(live, { kind: "prompt", tokens });
     }

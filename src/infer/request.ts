@@ -22,6 +22,11 @@ export interface TextRequest {
   readonly top?: number;
   /** Whether to score the prompt's tokens too. @default false */
   readonly scorePrompt?: boolean;
+  /**
+   * The first token of the prompt that {@linkcode scorePrompt} tells of. Blocks before it may come
+   * from earlier prompts, and the vocabulary's logits are not computed there. @default 0
+   */
+  readonly scoreFrom?: number;
   /** Whether blocks of earlier prompts may be used, and these kept for later ones. @default true */
   readonly prefixCache?: boolean;
 }
@@ -52,7 +57,7 @@ export type EndReason = "stop" | "length" | "cancelled";
 export type TextEvent =
   /** It has its rows: how many tokens of its prompt came from the prefix cache. */
   | { readonly kind: "start"; readonly cachedTokens: number }
-  /** All of the prompt, when it was to be scored. */
+  /** The prompt from `scoreFrom` on, when it was to be scored. */
   | { readonly kind: "prompt"; readonly tokens: readonly ScoredToken[] }
   | ({ readonly kind: "token"; readonly choice: number } & ScoredToken)
   | { readonly kind: "end"; readonly choice: number; readonly reason: EndReason }

@@ -63,6 +63,11 @@ export class Job {
     this.choices = Array.from({ length: count }, (_, index) => new Choice(this, index));
   }
 
+  /** First position whose logits are wanted where the prompt is scored. */
+  get scoreStart(): number {
+    return Math.max(1, this.request.scoreFrom ?? 0) - 1;
+  }
+
   /** Blocks that the prompt fills before its last token. */
   get promptBlocks(): number {
     return Math.floor((this.request.prompt.length - 1) / BLOCK_TOKENS);
@@ -149,7 +154,7 @@ export interface Part {
 export interface Chunk {
   /** Rows of the plan; those that no part fills are dead. */
   readonly rows: number;
-  /** In order; several only if not to be scored. */
+  /** In order. */
   readonly parts: readonly Part[];
   /** Whether the log-probabilities of the tokens that follow are wanted. */
   readonly score: boolean;
@@ -308,13 +313,17 @@ export class Scheduler {
     let used = 0;
     let score = false;
     do {
-      const run = this.#partial ?? this.#begin(used > 0, began);
+      const run = this.#partial ?? this.#begin(began);
       if (!run) break;
-      const left = run.prefill - run.filled;
+      const isScored = this.#isScored(run);
+      const left = this.#endOf(run, isScored) - run.filled;
       if (left === 0) continue;
       if (used === 0) {
-        score = run.choice.job.scorer === run;
+        score = isScored;
         room = score ? this.#options.scoreRows : this.#room(left, isBeside);
+      } else if (score !== isScored) {
+        this.#partial = run;
+        break;
       }
       const from = run.filled;
       const to = from + Math.min(left, room - used);
@@ -324,10 +333,23 @@ export class Scheduler {
       this.#partial = to < run.prefill ? run : undefined;
       this.#publish(run);
       this.#settle(run.choice.job);
-    } while (used === 0 || (used < room && !score));
+    } while (used === 0 || used < room);
     if (used === 0) return undefined;
     const sizes = parts.length > 1 ? PACKED_ROWS : CHUNK_ROWS;
     return { rows: smallest(score ? this.scoreSizes : sizes, used), parts, score };
+  }
+
+  /** Whether a stay's next tokens go through a chunk with logits, which costs more. */
+  #isScored(run: Run): boolean {
+    const { job } = run.choice;
+    // What is left of a block before the first score is not worth a chunk of its own.
+    return job.scorer === run && job.scoreStart - run.filled < BLOCK_TOKENS;
+  }
+
+  /** Where the chunks of a stay's kind end. */
+  #endOf(run: Run, isScored: boolean): number {
+    const { job } = run.choice;
+    return job.scorer === run && !isScored ? job.scoreStart : run.prefill;
   }
 
   /** Rows of a chunk that begins with a text of which so many tokens are left. */
@@ -338,21 +360,21 @@ export class Scheduler {
   }
 
   /** Gives a slot and blocks to the choice that is next, if there are any. */
-  #begin(isBeside: boolean, began: Run[]): Run | undefined {
+  #begin(began: Run[]): Run | undefined {
     const [choice] = this.#waiting;
     if (!choice || this.#slots.length === 0) return undefined;
     const { job } = choice;
     const { request } = job;
     const isScorer = request.scorePrompt === true && !job.scorer;
-    if (isBeside && isScorer) return undefined; // what is scored goes through a chunk alone
     const length = request.prompt.length + choice.written.length;
     const text = choice.written.length > 0
       ? [...request.prompt, ...choice.written]
       : request.prompt;
     let known: readonly number[] = [];
     if (job.held.length > 0) known = job.held;
-    else if (!isScorer && this.#keeps(job)) {
-      known = this.pool.find(text, Math.floor((length - 1) / BLOCK_TOKENS));
+    else if (this.#keeps(job)) {
+      const most = isScorer ? job.scoreStart : length - 1;
+      known = this.pool.find(text, Math.floor(most / BLOCK_TOKENS));
     }
     const lacking = blocksOf(length - 1) - known.length;
     // A block more for each that runs, or this one would soon be sent back.

@@ -203,7 +203,7 @@ function head(plan: Plan, weights: Weights, hidden: Tensor): Tensor {
 }
 
 function labelOf({ rows, packed, score }: ChunkOptions): string {
-  return `${score ? "scored" : packed ? "packed" : "chunk"} ${rows}`;
+  return `${score ? "scored " : ""}${packed ? "packed" : "chunk"} ${rows}`;
 }
 
 async function sealed<T extends { readonly plan: Plan; destroy(): void }>(

@@ -1,8 +1,8 @@
 /**
  * Answers in texts: the number, the yes or no, the words that a reasoning ends in.
  *
- * Numbers are found as the code of "Large language models are zero-shot reasoners" finds them: in the
- * text without commas; the first one after what asks for the answer, else the last one of all.
+ * Numbers are found as the code of "Large language models are zero-shot reasoners" finds them: in
+ * the text without commas; the first one after what asks for the answer, else the last one of all.
  *
  * @module
  */
@@ -81,7 +81,8 @@ export function choiceAnswer(choice: string): Answer {
  * @example
  * ```ts
  * import { NUMBERS, readMarked } from "./cot_answer.ts";
- * const { answer, source } = readMarked(NUMBERS, "2 + 3 = 5. The answer is 5 of 7.", "The answer is");
+ * const text = "2 + 3 = 5. The answer is 5 of 7.";
+ * const { answer, source } = readMarked(NUMBERS, text, "The answer is");
  * console.assert(answer!.value === 5 && source === "marker");
  * ```
  */

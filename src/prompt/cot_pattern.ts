@@ -23,7 +23,7 @@ const MOST_WORK = 1 << 22;
 export class AnswerPattern {
   readonly #compiled: RE2JS;
 
-  /** @throws {CannotError} When it does not compile, or is too large. */
+  /** Compiles it. @throws {CannotError} When it does not compile, or is too large. */
   constructor(source: string) {
     const act = "use the regular expression";
     if (source.length > MOST_PATTERN_UNITS) {

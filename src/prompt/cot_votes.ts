@@ -4,12 +4,13 @@
  * Everything looks at the paths in the order of their numbers, not of their arrival, so that the
  * answer is a function of the seed.
  *
- * Sources: X. Wang et al., "Self-consistency improves chain of thought reasoning in language models"
- * (2022), table 1 for the weights (https://arxiv.org/abs/2203.11171); P. Aggarwal, A. Madaan,
- * Y. Yang, Mausam, "Let's sample step by step: adaptive-consistency for efficient reasoning and coding
- * with LLMs" (2023), section 3 for the rule "beta" (https://arxiv.org/abs/2305.11860); Y. Li et al.,
- * "Escape sky-high cost: early-stopping self-consistency for multi-step reasoning" (2024) for the
- * rule "window" (https://arxiv.org/abs/2401.10480).
+ * Sources: X. Wang et al., "Self-consistency improves chain of thought reasoning in language
+ * models" (2022), table 1 for the weights (https://arxiv.org/abs/2203.11171); P. Aggarwal,
+ * A. Madaan, Y. Yang, Mausam, "Let's sample step by step: adaptive-consistency for efficient
+ * reasoning and coding with LLMs" (2023), section 3 for the rule "beta"
+ * (https://arxiv.org/abs/2305.11860); Y. Li et al., "Escape sky-high cost: early-stopping
+ * self-consistency for multi-step reasoning" (2024) for the rule "window"
+ * (https://arxiv.org/abs/2401.10480).
  *
  * @module
  */
@@ -40,7 +41,7 @@ export interface Tally {
 }
 
 /**
- * Counts votes, the winner first; of equal weights the answer that came first in the order of paths.
+ * Counts votes, the winner first; of equal weights the answer of the path with the lower number.
  *
  * @example
  * ```ts

@@ -73,7 +73,10 @@ export class ShotSelector {
  * @param fits whether these examples do; may be told of many lists
  * @returns none where not even none fits
  */
-export function dropOldest(shots: readonly Shot[], fits: (shots: readonly Shot[]) => boolean): Shot[] {
+export function dropOldest(
+  shots: readonly Shot[],
+  fits: (shots: readonly Shot[]) => boolean,
+): Shot[] {
   let [low, high] = [0, shots.length]; // `high` dropped will do
   while (low < high) {
     const middle = Math.floor((low + high) / 2);

@@ -21,6 +21,9 @@ export interface QueueListener<V> {
   done(lease: Lease<V>): void;
 }
 
+/** Examples that a batch may be cut from; none is larger. */
+const MOST_OFFERED = 64;
+
 interface Request<V> {
   readonly lease: Lease<V>;
   readonly examples: readonly ExampleTokens[];
@@ -95,8 +98,9 @@ export class ClassifyQueue<V extends Classifies> {
     if (!version) return;
     const waiting = this.#requests.filter(({ lease }) => lease.value === version);
     const next = waiting.flatMap((request) =>
-      request.examples.slice(request.taken).map((example) => ({ request, example }))
-    );
+      request.examples.slice(request.taken, request.taken + MOST_OFFERED)
+        .map((example) => ({ request, example }))
+    ).slice(0, MOST_OFFERED);
     const classifier = version.classifier!;
     const count = classifier.fit(next.map(({ example }) => example));
     const batch = next.slice(0, count);

@@ -269,6 +269,40 @@ engineTest("Engine tells how much of a prompt it had", async (scope) => {
   assertEquals((await write(engine, { prompt, maxTokens: 1 })).map(startOf), [0]);
 });
 
+engineTest("Engine scores ends of one beginning with the bits of each alone", async (scope) => {
+  const shared = ids(70, 1);
+  const labels = [1, 2, 3, 5, 8, 20].map((length) => ids(length, 100 + length));
+  const request = (label: readonly number[]): TextRequest => ({
+    prompt: [...shared, ...label],
+    maxTokens: 0,
+    top: 2,
+    scorePrompt: true,
+  });
+  const scores = (events: readonly TextEvent[]) => {
+    const prompt = events.find((event) => event.kind === "prompt");
+    assert(prompt);
+    return prompt.tokens;
+  };
+  const alone = scope.engine({ prefixCache: false });
+  const engine = scope.engine();
+  const want: (readonly ScoredToken[])[] = [];
+  for (const label of labels) want.push(scores((await write(alone, request(label)))[0]!));
+  for (const scoreFrom of [shared.length, shared.length - 6, 1]) {
+    const requests = labels.map((label) => ({ ...request(label), scoreFrom }));
+    const before = engine.stats.promptTokensComputed;
+    const got = await write(engine, ...requests);
+    assertEquals(got.map(scores), want.map((tokens) => tokens.slice(scoreFrom)), `${scoreFrom}`);
+    if (scoreFrom < shared.length) continue;
+    // P once and all labels but their last tokens, and of each but the first what is left of a block.
+    const tokens = labels.flat().length - labels.length;
+    const tails = (labels.length - 1) * (shared.length - 64);
+    const computed = engine.stats.promptTokensComputed - before;
+    assertEquals(computed, shared.length + tokens + tails);
+    assertEquals(got.map(startOf), [0, 64, 64, 64, 64, 64]);
+  }
+  assertEquals(scores((await write(engine, request(labels[0]!)))[0]!), want[0]);
+});
+
 engineTest("Engine cancels a choice, a request, and one that waits", async (scope) => {
   const engine = scope.engine({ slots: 2 });
   const request = { prompt: ids(20), maxTokens: 100 };
@@ -341,6 +375,8 @@ engineTest("Engine says what does not fit", async ({ device, weights, engine }) 
     [{ maxTokens: -1 }, "maxTokens"],
     [{ choices: 0 }, "choices"],
     [{ top: 21 }, "top from 0 to 20"],
+    [{ prompt: [1, 2], scoreFrom: 2 }, "scoreFrom from 0 to 1, the last token: got 2"],
+    [{ scoreFrom: -1 }, "scoreFrom"],
     [{ stopIds: [1, 2, 3, 4, 5] }, "at most 4 stop ids"],
     [{ stopIds: [V] }, "token ids"],
     [{ sampling: { topP: 2 } }, "topP"],

@@ -41,6 +41,7 @@ class FakeEngine {
   readonly scheduler: Scheduler;
   readonly ends = new Map<Choice, EndReason>();
   readonly turns: Turn[] = [];
+  readonly scored = new Map<Job, Set<number>>(); // positions
   readonly #memory: Int32Array;
   readonly #slots = new Map<Run, { text: number[]; left: number }>(); // left: 0 is dead
   readonly #underWay: { turn: Turn; tokens: number[][] }[] = [];
@@ -61,7 +62,12 @@ class FakeEngine {
         Array.from({ length: to - from }, (_, n) => ({ run, at: from + n }))
       );
       assert(rows.length > 0 && rows.length <= chunk.rows, "a chunk that fits its plan");
-      assert(chunk.parts.length === 1 || !chunk.score, "several texts are not scored together");
+      for (const { run, at } of chunk.score ? rows : []) {
+        const { job } = run.choice;
+        assert(job.scorer === run, "only what is to be scored");
+        const scored = this.scored.get(job) ?? new Set();
+        this.scored.set(job, scored.add(at));
+      }
       // As on the GPU: all rows are written before one is read.
       for (const { run, at } of rows) this.#write(run.blocks, at, this.#state(run.text, at));
       for (const { run, at } of rows) this.#check(run.blocks, run.text, at);
@@ -257,6 +263,15 @@ Deno.test("Scheduler finds prompts and texts of earlier requests", () => {
   }
 });
 
+Deno.test("Scheduler does not let a block be found before its last token is taken in", () => {
+  const engine = new FakeEngine(OPTIONS);
+  const job = engine.scheduler.add({ prompt: prompt(33), maxTokens: 15 });
+  engine.run();
+  const text = [...job.request.prompt, ...job.choices[0]!.written];
+  assertEquals(text.length, 48);
+  assertEquals(engine.scheduler.pool.find(text, 3).length, 2);
+});
+
 Deno.test("Scheduler scores a prompt alone, without earlier blocks, once", () => {
   const engine = new FakeEngine(OPTIONS);
   engine.scheduler.add({ prompt: prompt(140), maxTokens: 1 });
@@ -271,6 +286,23 @@ Deno.test("Scheduler scores a prompt alone, without earlier blocks, once", () =>
     [[true, [[0, 128]]], [true, [[128, 139]]], [false, [[128, 139]]]],
   );
   assertWritten(engine, job);
+});
+
+Deno.test("Scheduler takes in what several prompts share once, and scores their ends together", () => {
+  const engine = new FakeEngine(OPTIONS);
+  const shared = prompt(100);
+  const labels = [[1], [2, 3], [4, 5, 6]];
+  for (const label of labels) {
+    const request = { prompt: [...shared, ...label], maxTokens: 0 };
+    engine.scheduler.add({ ...request, scorePrompt: true, scoreFrom: shared.length });
+  }
+  engine.run();
+  const chunks = engine.turns.flatMap(({ chunk }) => chunk ?? []);
+  assertEquals(
+    chunks.map(({ score, rows, parts }) => [score, rows, parts.map(({ from, to }) => [from, to])]),
+    // Position 99 tells of the first token of a label; 96 is where the last shared block ends.
+    [[false, 128, [[0, 99]]], [true, 32, [[99, 100], [96, 101], [96, 102]]]],
+  );
 });
 
 Deno.test("Scheduler only takes the prompt in where nothing is to be written", () => {
@@ -297,6 +329,16 @@ Deno.test("Scheduler lets the youngest wait again when blocks run out", () => {
   assert(stays > 4, `some had to begin again: ${stays} stays`);
   const ends = [...engine.ends.keys()].map(({ job }) => job.order);
   assertEquals(ends[0], 0, "the oldest is never sent back");
+});
+
+Deno.test("Scheduler keeps no prompt of a request of which nothing runs", () => {
+  // The first comes to need every block, those too that the second keeps for its other choice.
+  const engine = new FakeEngine({ ...OPTIONS, slots: 2, blocks: 10 });
+  const first = engine.scheduler.add({ prompt: prompt(30), maxTokens: 130 });
+  const second = engine.scheduler.add({ prompt: prompt(40), maxTokens: 50, choices: 2 });
+  engine.run();
+  for (const job of [first, second]) assertWritten(engine, job);
+  assert(engine.turns.flatMap(({ began }) => began).length > 3, "one was sent back");
 });
 
 Deno.test("Scheduler ends a choice in whatever state, and gives all back", () => {
@@ -339,7 +381,8 @@ Deno.test("Scheduler writes what each text is alone, whatever comes in whatever 
           maxTokens: stream.integer(60),
           choices: 1 + stream.integer(4),
           stopIds: stream.integer(2) ? [stream.integer(VOCAB)] : [],
-          scorePrompt: stream.integer(4) === 0,
+          scorePrompt: stream.integer(3) === 0,
+          scoreFrom: stream.integer(length),
           prefixCache: stream.integer(4) > 0,
         }));
       } else if (what === 1 && jobs.length > 0 && stream.integer(3) === 0) {
@@ -351,7 +394,14 @@ Deno.test("Scheduler writes what each text is alone, whatever comes in whatever 
       else engine.arrive();
     }
     engine.run(depth);
-    for (const { request, choices } of jobs) {
+    for (const job of jobs) {
+      const { request, choices } = job;
+      const isWhole = choices.every((choice) => !cancelled.has(choice));
+      if (request.scorePrompt && isWhole) {
+        for (let at = job.scoreStart; at < request.prompt.length - 1; at++) {
+          assert(engine.scored.get(job)?.has(at), `seed ${seed}: position ${at} has no score`);
+        }
+      }
       for (const choice of choices) {
         const all = request.maxTokens === 0 ? [] : naive(request, choice.index, 150);
         const got = choice.written;

@@ -1,14 +1,25 @@
 import { Hono } from "hono";
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { chatPaths } from "../../routes/chat.ts";
+import { classifyPaths } from "../../routes/classify.ts";
 import { completionPaths } from "../../routes/completions.ts";
+import { cotPaths } from "../../routes/cot.ts";
 import { docs } from "../../routes/docs.ts";
+import { fewShotPaths } from "../../routes/few_shot.ts";
 import { modelPaths } from "../../routes/models.ts";
 import { openapi, openApiDocument } from "../../routes/openapi.ts";
 import { tokenizePaths } from "../../routes/tokenize.ts";
 import { FakeServe } from "../support/serve.ts";
 
-const PARTS = [completionPaths, chatPaths, modelPaths, tokenizePaths];
+const PARTS = [
+  completionPaths,
+  chatPaths,
+  fewShotPaths,
+  cotPaths,
+  modelPaths,
+  tokenizePaths,
+  classifyPaths,
+];
 
 Deno.test("/openapi.json is the description", async () => {
   const response = await new Hono().route("/", openapi(PARTS)).request("/openapi.json");

@@ -7,6 +7,7 @@ import type { TextEvent, TextRequest } from "../../src/infer/request.ts";
 import type { Backend, LoadedModel } from "../../src/runtime/core.ts";
 import type { JobKind } from "../../src/runtime/jobs.ts";
 import type { ServedModel } from "../../src/runtime/runtime.ts";
+import type { ExampleTokens, TaskClassifier } from "../../src/runtime/task_classifier.ts";
 import type { EngineRequest, EngineStats, TextEngine } from "../../src/runtime/text_engine.ts";
 import type { RunModels } from "../../src/runtime/versions.ts";
 
@@ -135,6 +136,39 @@ export class FakeEngine implements TextEngine {
   }
 }
 
+/** The shares of an example are its first token and the version's step; three make a batch. */
+export class FakeClassifier implements TaskClassifier {
+  readonly #backend: FakeBackend;
+  readonly #step: number;
+  isDestroyed = false;
+
+  constructor(backend: FakeBackend, step: number) {
+    this.#backend = backend;
+    this.#step = step;
+  }
+
+  fit(examples: readonly ExampleTokens[]): number {
+    return Math.min(3, examples.length);
+  }
+
+  async score(examples: readonly ExampleTokens[]): Promise<Float32Array[]> {
+    if (this.#backend.engines.some(({ isInStep }) => isInStep)) throw new Error("in a step");
+    if (this.#backend.isClosed) throw new Error("used after close()");
+    const tokens = examples.map(({ copies }) => copies[0]![0]!);
+    this.#backend.batches.push(tokens);
+    await new Promise((resolve) => setTimeout(resolve, 0)); // messages arrive here
+    spin(this.#backend.stepMs);
+    const error = this.#backend.classifyError;
+    this.#backend.classifyError = undefined;
+    if (error) throw error;
+    return tokens.map((token) => Float32Array.of(token, this.#step));
+  }
+
+  destroy(): void {
+    this.isDestroyed = true;
+  }
+}
+
 /** Everything that the tests look at and turn. */
 export class FakeBackend implements Backend {
   readonly adapter = "fake adapter";
@@ -146,6 +180,12 @@ export class FakeBackend implements Backend {
   stepMs = 0;
   /** Steps of an engine after its last request, for what is under way. */
   tailSteps = 1;
+  /** Runs that were fine-tuned. */
+  heads: string[] = [];
+  /** First tokens of the examples of each batch. */
+  readonly batches: number[][] = [];
+  /** Thrown by the next batch. */
+  classifyError: Error | undefined;
   /** Thrown by the next step of an engine. */
   stepError: Error | undefined;
   /** What was loaded and given back, as "run@step" and "-run@step". */
@@ -181,9 +221,14 @@ export class FakeBackend implements Backend {
   list(run: string): Promise<RunModels> {
     const { steps, current } = this.runs[run]!;
     return Promise.resolve({
-      current: servedModel(run, current, run),
-      kept: steps.map((step) => servedModel(run, step)),
+      current: { ...servedModel(run, current, run), ...this.#head(run) },
+      kept: steps.map((step) => ({ ...servedModel(run, step), ...this.#head(run) })),
     });
+  }
+
+  #head(run: string): Pick<ServedModel, "head"> {
+    const head = { task: "classification", labels: ["a", "b"], maxTokens: 16 } as const;
+    return this.heads.includes(run) ? { head } : {};
   }
 
   async load({ run, step }: ServedModel): Promise<LoadedModel> {
@@ -196,6 +241,7 @@ export class FakeBackend implements Backend {
       get engine() {
         return engine;
       },
+      classifier: this.heads.includes(run) ? new FakeClassifier(this, step) : undefined,
       renew: () => {
         engine.destroy();
         this.engines.push(engine = new FakeEngine(this, step));

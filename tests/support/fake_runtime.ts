@@ -10,6 +10,7 @@ import type {
   RuntimeStatus,
   ServedModel,
 } from "../../src/runtime/runtime.ts";
+import type { ExampleTokens } from "../../src/runtime/task_classifier.ts";
 
 /** A token of a script: its id, or all that the engine would tell of it. */
 export type ScriptToken = number | ScoredToken;
@@ -27,6 +28,8 @@ export interface FakeOptions {
   cachedTokens?: number;
   /** Before each event; may throw, as a lost device does. */
   before?: (event: TextEvent, request: TextRequest) => void | Promise<void>;
+  /** Shares of the classes of an example. @default all of the first of two */
+  shares?: (copies: readonly Uint32Array[]) => readonly number[] | Promise<readonly number[]>;
 }
 
 /** A model for tests. */
@@ -78,10 +81,20 @@ export interface FakeCall {
   done: boolean;
 }
 
+/** Examples that came to the fake. */
+export interface FakeClassification {
+  /** Id of the model. */
+  model: string;
+  /** Their tokens, each copy of each example. */
+  examples: number[][][];
+}
+
 /** A scripted runtime. */
 export class FakeRuntime implements Runtime {
   /** All requests, in order. */
   readonly calls: FakeCall[] = [];
+  /** All that was to be classified, in order. */
+  readonly classified: FakeClassification[] = [];
   readonly #options: FakeOptions;
 
   /** With a script. */
@@ -133,10 +146,8 @@ export class FakeRuntime implements Runtime {
     yield { kind: "start", cachedTokens: this.#options.cachedTokens ?? 0 };
     if (request.scorePrompt) {
       const [first, ...rest] = prompt.map((id) => scored(id, top));
-      yield {
-        kind: "prompt",
-        tokens: [{ ...first!, logProbability: undefined, top: [] }, ...rest],
-      };
+      const tokens = [{ ...first!, logProbability: undefined, top: [] }, ...rest];
+      yield { kind: "prompt", tokens: tokens.slice(request.scoreFrom ?? 0) };
     }
     const texts = Array.from({ length: choices }, (_, choice) => {
       const tokens = this.#options.script(request, choice).slice(0, maxTokens);
@@ -160,6 +171,25 @@ export class FakeRuntime implements Runtime {
       }
     }
     yield { kind: "done" };
+  }
+
+  /** Tells the shares that the options make, until the signal aborts. */
+  async classify(
+    model: string,
+    examples: readonly ExampleTokens[],
+    { signal }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<Float32Array[]> {
+    const { shares = () => [1, 0] } = this.#options;
+    this.classified.push({
+      model,
+      examples: examples.map(({ copies }) => copies.map((copy) => [...copy])),
+    });
+    const aborted = Promise.withResolvers<never>();
+    signal?.addEventListener("abort", () => aborted.reject(signal.reason), { once: true });
+    const all = Promise.all(examples.map(async ({ copies }) => {
+      return Float32Array.from(await shares(copies));
+    }));
+    return await Promise.race([all, aborted.promise]);
   }
 
   /** Nothing runs. */

@@ -6,7 +6,9 @@
 import { Hono } from "hono";
 import { assertEquals, assertMatch } from "@std/assert";
 import { chat } from "../../routes/chat.ts";
+import { classify } from "../../routes/classify.ts";
 import { completions } from "../../routes/completions.ts";
+import { cot } from "../../routes/cot.ts";
 import {
   type AdmittedWork,
   type CompletionRecord,
@@ -60,6 +62,8 @@ export interface FakeServeOptions extends Partial<ServeDeps>, Omit<FakeOptions, 
   script?: Script | string;
   /** Of `tokenizer_config.json`. @default with a chat template */
   config?: Json;
+  /** Of all models. @default {@linkcode TOKENIZER} */
+  tokenizer?: Tokenizer;
 }
 
 /** The routes over fakes, and what these have seen. Ids are "cmpl-1", …; the seed drawn is 4711. */
@@ -86,15 +90,16 @@ export class FakeServe {
   /** With what the test chose, and fakes for all else. */
   constructor(options: FakeServeOptions = {}) {
     const { script = "", config = { chat_template: CHAT_TEMPLATE }, ...rest } = options;
-    const { models: served, cachedTokens, before, ...deps } = rest;
+    const { models: served, cachedTokens, before, shares, tokenizer, ...deps } = rest;
     const write = typeof script === "string" ? () => ids(script) : script;
     this.runtime = new FakeRuntime({
       script: write,
       ...(served === undefined ? {} : { models: served }),
       ...(cachedTokens === undefined ? {} : { cachedTokens }),
       ...(before === undefined ? {} : { before }),
+      ...(shares === undefined ? {} : { shares }),
     });
-    const loaded = modelTokenizer(TOKENIZER, config);
+    const loaded = modelTokenizer(tokenizer ?? TOKENIZER, config);
     let lastId = 0;
     this.deps = {
       runtime: this.runtime,
@@ -128,7 +133,7 @@ export class FakeServe {
       ...deps,
     };
     this.app = new Hono();
-    for (const routes of [completions, chat, models, tokenize]) {
+    for (const routes of [completions, chat, cot, models, tokenize, classify]) {
       this.app.route("/", routes(this.deps));
     }
   }

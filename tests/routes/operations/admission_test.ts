@@ -58,6 +58,19 @@ Deno.test("BoundedAdmission takes a request over the bounds when nothing else is
   bounded.admit({ choices: 1, tokens: 1 });
 });
 
+Deno.test("BoundedAdmission is idle when the last request has ended", async () => {
+  const bounded = admission();
+  await bounded.idle();
+  const [first, second] = [1, 2].map((choices) => bounded.admit({ choices, tokens: 1 }));
+  let isIdle = false;
+  const idle = bounded.idle().then(() => isIdle = true);
+  first!();
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  assertEquals(isIdle, false);
+  second!();
+  await idle;
+});
+
 Deno.test("BoundedAdmission admits nothing once it is closed", () => {
   const bounded = admission();
   const error = new ApiError(503, "draining");

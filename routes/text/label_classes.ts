@@ -21,7 +21,7 @@ import { ApiError } from "../errors.ts";
 import type { Usage } from "../schemas/common.ts";
 import type { FewShotClass, FewShotRequest } from "../schemas/few_shot.ts";
 import { RequestScope } from "../scope.ts";
-import type { FewShotPrompts, FewShotText } from "./few_shot_prompt.ts";
+import type { FewShotPrompts, PlacedPrompt } from "./few_shot_prompt.ts";
 import type { LoadedModel } from "./job.ts";
 import { type ScoredText, scoreTexts, scoringWork } from "./score.ts";
 import { type ResponseHead, saveRecord } from "./serve.ts";
@@ -38,7 +38,7 @@ interface Context {
 
 /** An input, and the contexts that its scores are made of. */
 interface Item {
-  readonly prompt: FewShotText;
+  readonly prompt: PlacedPrompt;
   readonly context: Context;
   /** Empty where nothing is calibrated. */
   readonly contentFree: readonly Context[];
@@ -51,7 +51,7 @@ interface ScoredContext {
 }
 
 /** Scores the labels of one request. */
-export class Classification {
+export class LabelClasses {
   readonly #deps: ServeDeps;
   readonly #model: LoadedModel;
   readonly #body: FewShotRequest;
@@ -61,6 +61,7 @@ export class Classification {
   readonly #unconditional: Context | undefined;
   readonly #items: readonly Item[];
   readonly #scored = new Map<string, ScoredContext>(); // by the context's text
+  readonly #known = new Map<string, readonly number[]>(); // shared contexts, by text
 
   /** Encodes everything. @throws {ApiError} 400 when a prompt or a label does not fit. */
   constructor(
@@ -96,7 +97,8 @@ export class Classification {
       await this.#score(contexts, scope);
       const results: FewShotClass[] = [];
       for (const item of this.#items) {
-        results.push({ ...this.#result(item), ...await this.#keep(item, head) });
+        const result = this.#result(item);
+        results.push({ ...result, ...await this.#keep(item, { label: result.label, head }) });
       }
       return { results, usage: this.#usage(contexts) };
     } finally {
@@ -125,7 +127,7 @@ export class Classification {
     return { prompt, context, contentFree };
   }
 
-  #contentFree({ shots }: FewShotText): Context[] {
+  #contentFree({ shots }: PlacedPrompt): Context[] {
     const { content_free: asked, return_all } = this.#body.scoring ?? {};
     const isNeeded = this.#normalization === "calibrated";
     if (!isNeeded && return_all === false) return [];
@@ -191,12 +193,20 @@ export class Classification {
 
   /** All contexts that are to be scored now, each once. */
   #missing(): Context[] {
-    const shared = [
-      ...this.#items.flatMap((item) => item.contentFree),
-      ...(this.#unconditional ? [this.#unconditional] : []),
-    ].filter((context) => this.#cache.get(this.#key(context)) === undefined);
-    const all = [...this.#items.map(({ context }) => context), ...shared];
-    return [...new Map(all.map((context) => [context.text, context])).values()];
+    const missing = new Map(this.#items.map(({ context }) => [context.text, context]));
+    for (const context of this.#shared()) {
+      // Held from here on: others may push it out of the cache while this request runs.
+      const known = this.#cache.get(this.#key(context));
+      if (known === undefined) missing.set(context.text, context);
+      else this.#known.set(context.text, known);
+    }
+    return [...missing.values()];
+  }
+
+  /** Contexts that do not depend on an input. */
+  #shared(): Context[] {
+    const unconditional = this.#unconditional ? [this.#unconditional] : [];
+    return [...this.#items.flatMap((item) => item.contentFree), ...unconditional];
   }
 
   async #score(contexts: readonly Context[], scope: RequestScope): Promise<void> {
@@ -207,10 +217,12 @@ export class Classification {
       const wordings = scored.splice(0, context.wordings.length);
       this.#scored.set(context.text, { wordings, labels: this.#labels(wordings) });
     }
-    for (const context of [...this.#items.flatMap((item) => item.contentFree), this.#unconditional]) {
-      if (context === undefined || !this.#scored.has(context.text)) continue;
+    for (const context of this.#shared()) {
+      if (this.#known.has(context.text)) continue;
       const { labels } = this.#scored.get(context.text)!;
-      this.#cache.set(this.#key(context), labels.map(({ logProbability }) => logProbability));
+      const logProbabilities = labels.map(({ logProbability }) => logProbability);
+      this.#known.set(context.text, logProbabilities);
+      this.#cache.set(this.#key(context), logProbabilities);
     }
   }
 
@@ -219,13 +231,6 @@ export class Classification {
     return this.#prompts.labels.map(({ wordings }) => {
       return labelScore(wordings.map((text) => ({ text, ...scored[at++]! })));
     });
-  }
-
-  /** Of a shared context's labels. */
-  #logProbabilities(context: Context): readonly number[] {
-    const scored = this.#scored.get(context.text);
-    if (scored !== undefined) return scored.labels.map(({ logProbability }) => logProbability);
-    return this.#cache.get(this.#key(context))!;
   }
 
   /** The same weights, context and labels have the same scores. */
@@ -240,10 +245,10 @@ export class Classification {
   #result({ prompt, context, contentFree: inputs }: Item): FewShotClass {
     const { labels, wordings } = this.#scored.get(context.text)!;
     const logProbabilities = labels.map(({ logProbability }) => logProbability);
-    const alone = this.#unconditional && this.#logProbabilities(this.#unconditional);
+    const alone = this.#unconditional && this.#known.get(this.#unconditional.text)!;
     const bias = inputs.length === 0
       ? undefined
-      : contentFree(inputs.map((input) => this.#logProbabilities(input)));
+      : contentFree(inputs.map(({ text }) => this.#known.get(text)!));
     const calibrated = bias && calibrate(logProbabilities, bias);
     const scoreOf = (label: LabelScore, index: number): number => {
       switch (this.#normalization) {
@@ -290,9 +295,11 @@ export class Classification {
   }
 
   /** Keeps the likeliest wording of the label that was chosen. */
-  async #keep(item: Item, head: ResponseHead): Promise<{ completion_id?: string }> {
+  async #keep(
+    item: Item,
+    { label, head }: { label: string; head: ResponseHead },
+  ): Promise<{ completion_id?: string }> {
     const { labels, wordings } = this.#scored.get(item.context.text)!;
-    const { label } = this.#result(item);
     const chosen = this.#prompts.labels.findIndex(({ name }) => name === label);
     const before = this.#prompts.labels.slice(0, chosen);
     const at = before.reduce((sum, { wordings }) => sum + wordings.length, 0) +
