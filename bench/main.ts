@@ -24,6 +24,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   train: () => import("./train.ts"),
   gpt2: () => import("./gpt2.ts"),
   serve: () => import("./serve.ts"),
+  labels: () => import("./labels.ts"),
 };
 
 interface Options {

@@ -35,8 +35,7 @@ export const fewShotTemplate = z.strictObject({
   }),
   delimiter: z.string().nullish().meta({
     description: "Before an output or label that does not begin with white space, where none is " +
-      "before it",
-    default: " ",
+      'before it; " " by default, with a format ""',
   }),
   format: z.string().nullish().meta({
     description: "A whole example with {input} and {output} in it, in place of the prefixes and " +

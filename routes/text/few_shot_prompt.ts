@@ -114,7 +114,7 @@ function templateOf({ template }: FewShotRequest): FewShotTemplate {
       inputSuffix: template?.input_suffix ?? "\n",
       outputPrefix: template?.output_prefix ?? "",
       separator: separator ?? "\n\n",
-      delimiter: delimiter ?? " ",
+      ...(delimiter == null ? {} : { delimiter }),
       ...(format == null ? {} : { format }),
     });
   } catch (cause) {

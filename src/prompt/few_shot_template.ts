@@ -27,7 +27,10 @@ export interface FewShotTemplateOptions {
   readonly format?: string;
   /** After the instruction and after each solved example. @default "\n\n" */
   readonly separator?: string;
-  /** Before an output that does not begin with white space, where none is before it. @default " " */
+  /**
+   * Before an output that does not begin with white space, where none is before it. @default " ", or
+   * "" with a format, which is taken as it is
+   */
   readonly delimiter?: string;
 }
 
@@ -67,7 +70,7 @@ export class FewShotTemplate {
   constructor(options: FewShotTemplateOptions = {}) {
     const { inputPrefix = "", inputSuffix = "\n", outputPrefix = "", format } = options;
     this.separator = options.separator ?? "\n\n";
-    this.#delimiter = options.delimiter ?? " ";
+    this.#delimiter = options.delimiter ?? (format === undefined ? " " : "");
     [this.#before, this.#between, this.#after] = format === undefined
       ? [inputPrefix, inputSuffix + outputPrefix, ""]
       : split(format);

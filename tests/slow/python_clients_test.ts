@@ -13,7 +13,7 @@ import { tinyTensor } from "../support/models.ts";
 import { PhiloxStream } from "../../src/random/philox.ts";
 import { runInfo } from "../support/runs.ts";
 import { SERVED_MODEL, TOKENIZER } from "../support/served_runs.ts";
-import { type Server, startServer } from "../support/server.ts";
+import { postJson, type Server, startServer } from "../support/server.ts";
 import { ROOT, slowTest } from "../support/system.ts";
 
 const MODEL = { ...SERVED_MODEL, contextLength: 256, layers: 2 };
@@ -118,23 +118,60 @@ slowTest("lm-evaluation-harness scores over HTTP as it does by itself", async ()
       "--out",
       exported,
     ]);
-    const api = await logLikelihoods(root, "local-completions", [
+    const api = await evaluate(root, "local-completions", [
       "model=tiny",
       `base_url=${url}/v1/completions`,
     ]);
-    const own = await logLikelihoods(root, "hf", [`pretrained=${exported}`, "dtype=float32"]);
+    const own = await evaluate(root, "hf", [`pretrained=${exported}`, "dtype=float32"]);
     assertEquals(api.length, ITEMS);
-    for (const [item, scores] of api.entries()) {
-      for (const [choice, score] of scores.entries()) {
-        const difference = Math.abs(score - own[item]![choice]!);
-        assert(difference <= 1e-3, `item ${item}, choice ${choice}: ${difference}`);
-      }
-      assertEquals(largest(scores), largest(own[item]!), `item ${item}`);
+    for (const [item, { logLikelihoods }] of api.entries()) {
+      assertNear(logLikelihoods, own[item]!.logLikelihoods, `item ${item}`);
+      const [ofApi, ofOwn] = [logLikelihoods, own[item]!.logLikelihoods].map((values) =>
+        largest(values.slice(0, CHOICES))
+      );
+      assertEquals(ofApi, ofOwn, `item ${item}`);
     }
+    for (const sample of own) await assertFewShot(url, sample);
   });
 });
 
-/** Questions and choices of one to three words, seeded. */
+/** Metrics of the harness, by what /v1/few-shot calls them. */
+const METRICS = {
+  none: "acc",
+  char: "acc_norm",
+  byte: "acc_bytes",
+  unconditional: "acc_mutual_info",
+} as const;
+
+/** The few-shot route has the harness' numbers, and is right where the harness is. */
+async function assertFewShot(url: string, { doc, logLikelihoods, metrics }: Sample): Promise<void> {
+  const { question, choices, answer } = doc;
+  for (const [normalization, metric] of Object.entries(METRICS)) {
+    const response = await postJson(`${url}/v1/few-shot`, {
+      template: { input_suffix: "" },
+      input: question,
+      labels: choices,
+      scoring: { normalization },
+    });
+    const { results: [result] } = await response.json();
+    const isRight = result.label === choices[answer];
+    assertEquals(isRight, metrics[metric] === 1, `${metric} of ${JSON.stringify(doc)}`);
+    const own = ["logprob", "unconditional"].flatMap((name) =>
+      result.scores.map((score: Record<string, number>) => score[name])
+    );
+    assertNear(own, logLikelihoods, question);
+  }
+}
+
+function assertNear(actual: readonly number[], want: readonly number[], label: string): void {
+  assertEquals(actual.length, want.length);
+  for (const [i, value] of want.entries()) {
+    const difference = Math.abs(actual[i]! - value);
+    assert(difference <= 1e-3, `${label}, choice ${i}: ${difference}`);
+  }
+}
+
+/** Questions and choices of one to three words, seeded; no choice is the beginning of another. */
 async function writeItems(path: string): Promise<void> {
   const words = "red blue small big dog cat house tree runs sleeps é 日本 fast slow".split(" ");
   const random = new PhiloxStream(1, 0);
@@ -144,21 +181,29 @@ async function writeItems(path: string): Promise<void> {
       () => words[random.nextU32() % words.length],
     )
       .join(" ");
-  const lines = Array.from({ length: ITEMS }, () =>
-    JSON.stringify({
-      question: text(5),
-      choices: Array.from({ length: CHOICES }, () => text(3)),
-      answer: random.nextU32() % CHOICES,
-    }));
+  const lines = Array.from({ length: ITEMS }, () => {
+    const choices: string[] = [];
+    while (choices.length < CHOICES) {
+      const next = text(3);
+      const isApart = choices.every((other) => !other.startsWith(next) && !next.startsWith(other));
+      if (isApart) choices.push(next);
+    }
+    return JSON.stringify({ question: text(5), choices, answer: random.nextU32() % CHOICES });
+  });
   await Deno.writeTextFile(path, lines.join("\n") + "\n");
 }
 
-/** Of each item's choices. */
-async function logLikelihoods(
-  root: string,
-  model: string,
-  args: readonly string[],
-): Promise<number[][]> {
+/** What the harness says of an item. */
+interface Sample {
+  doc: { question: string; choices: string[]; answer: number };
+  /** Of the choices after the question, then of the choices alone. */
+  logLikelihoods: number[];
+  /** 1 or 0. */
+  metrics: Record<string, number>;
+}
+
+/** Of each item. */
+async function evaluate(root: string, model: string, args: readonly string[]): Promise<Sample[]> {
   const out = join(root, `out-${model}`);
   await run("python3", [
     "-m",
@@ -184,10 +229,12 @@ async function logLikelihoods(
   const items = (await Deno.readTextFile(samples)).trim().split("\n").map((line) =>
     JSON.parse(line)
   );
-  return items.sort((a, b) => a.doc_id - b.doc_id).map(({ resps }) =>
+  return items.sort((a, b) => a.doc_id - b.doc_id).map(({ doc, resps, ...metrics }) => ({
+    doc,
     // [[[log-likelihood, is greedy]], …]: one response a choice
-    resps.map(([[logLikelihood]]: [[string]]) => Number(logLikelihood))
-  );
+    logLikelihoods: resps.map(([[logLikelihood]]: [[string]]) => Number(logLikelihood)),
+    metrics,
+  }));
 }
 
 function largest(values: readonly number[]): number {

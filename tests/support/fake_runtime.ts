@@ -26,6 +26,8 @@ export interface FakeOptions {
   models?: readonly ServedModel[];
   /** Prompt tokens that the prefix cache has. @default 0 */
   cachedTokens?: number;
+  /** What to tell of a prompt's token. @default {@linkcode scored} */
+  score?: (prompt: readonly number[], at: number) => ScoredToken;
   /** Before each event; may throw, as a lost device does. */
   before?: (event: TextEvent, request: TextRequest) => void | Promise<void>;
   /** Shares of the classes of an example. @default all of the first of two */
@@ -145,7 +147,8 @@ export class FakeRuntime implements Runtime {
     const { prompt, maxTokens, choices = 1, top = 0, stopIds = [] } = request;
     yield { kind: "start", cachedTokens: this.#options.cachedTokens ?? 0 };
     if (request.scorePrompt) {
-      const [first, ...rest] = prompt.map((id) => scored(id, top));
+      const { score = (_, at) => scored(prompt[at]!, top) } = this.#options;
+      const [first, ...rest] = prompt.map((_, at) => score(prompt, at));
       const tokens = [{ ...first!, logProbability: undefined, top: [] }, ...rest];
       yield { kind: "prompt", tokens: tokens.slice(request.scoreFrom ?? 0) };
     }

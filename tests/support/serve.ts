@@ -16,6 +16,7 @@ import {
   type PromptMeter,
   type ServeDeps,
 } from "../../routes/deps.ts";
+import { fewShot } from "../../routes/few_shot.ts";
 import { models } from "../../routes/models.ts";
 import { tokenize } from "../../routes/tokenize.ts";
 import { ContentGuard } from "../../src/infer/guard.ts";
@@ -90,13 +91,14 @@ export class FakeServe {
   /** With what the test chose, and fakes for all else. */
   constructor(options: FakeServeOptions = {}) {
     const { script = "", config = { chat_template: CHAT_TEMPLATE }, ...rest } = options;
-    const { models: served, cachedTokens, before, shares, tokenizer, ...deps } = rest;
+    const { models: served, cachedTokens, before, score, shares, tokenizer, ...deps } = rest;
     const write = typeof script === "string" ? () => ids(script) : script;
     this.runtime = new FakeRuntime({
       script: write,
       ...(served === undefined ? {} : { models: served }),
       ...(cachedTokens === undefined ? {} : { cachedTokens }),
       ...(before === undefined ? {} : { before }),
+      ...(score === undefined ? {} : { score }),
       ...(shares === undefined ? {} : { shares }),
     });
     const loaded = modelTokenizer(tokenizer ?? TOKENIZER, config);
@@ -133,7 +135,7 @@ export class FakeServe {
       ...deps,
     };
     this.app = new Hono();
-    for (const routes of [completions, chat, cot, models, tokenize, classify]) {
+    for (const routes of [completions, chat, fewShot, cot, models, tokenize, classify]) {
       this.app.route("/", routes(this.deps));
     }
   }
