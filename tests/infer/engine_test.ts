@@ -124,6 +124,49 @@ for (const subgroups of [true, false]) {
   }
 }
 
+/** A context that holds the largest chunk, and prompts that end before, at and after its edge. */
+const LONG = { ...CONFIG, contextLength: 700 };
+const LONG_LENGTHS = [511, 512, 513, 514, 544, 640, 690];
+
+engineTest(
+  "Engine has the log-probabilities of the forward after chunks of 512 rows",
+  async (scope) => {
+    const full = await FullForward.create(scope.device, scope.weights);
+    const text = ids(700, 3);
+    const want = await full.logProbabilities(text);
+    const engine = scope.engine({ slots: 2, prefixCache: false });
+    for (const length of LONG_LENGTHS) { // one after the other: large chunks run alone only
+      const [events] = await write(engine, {
+        prompt: text.slice(0, length),
+        maxTokens: 1,
+        top: 20,
+      });
+      const [token] = tokensOf(events!);
+      const at = want[length - 1]!;
+      assertEquals(token!.top.length, 20);
+      for (const { id, logProbability } of [token!, ...token!.top]) {
+        assertClose(logProbability!, at[id]!, { atol: 1e-4, label: `prompt of ${length}` });
+      }
+    }
+    full.destroy();
+  },
+  { config: LONG },
+);
+
+engineTest("Engine writes the same with 64 rows as with one", async ({ engine }) => {
+  const requests = Array.from({ length: 50 }, (_, i) => ({
+    prompt: ids(3 + i),
+    maxTokens: 6,
+    sampling: { seed: i, topK: i % 2 === 0 ? 0 : 20 },
+  }));
+  const together = await write(engine({ slots: 64 }), ...requests);
+  const alone = engine({ slots: 1, prefixCache: false });
+  for (const [i, request] of requests.entries()) {
+    const [events] = await write(alone, request);
+    assertEquals(tokensOf(together[i]!), tokensOf(events!), `request ${i}`);
+  }
+});
+
 engineTest(
   "Engine writes the greedy text of the forward, and what it scores it as",
   async (scope) => {
