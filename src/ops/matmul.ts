@@ -110,7 +110,7 @@ const FAR_BYTES = 32 << 20;
  * with 2 at a third of that; 384 columns also share its 768 out evenly. A GPU wants more workgroups.
  */
 function isProcessor(lanes: number): boolean {
-  return lanes > 0 && lanes <= 16;
+  return lanes > 0 && lanes <= PROCESSOR_LANES;
 }
 
 /** In order of preference. */
@@ -145,7 +145,10 @@ export const VARIANTS: readonly Variant[] = [
     applies: (s, { lanes }) => s.layout === "nn" && lanes > 0 && wholeVectors(s, s.N),
     tile(s, device) {
       // 64 rows win alone, but not within a training step.
-      const tile = subgroupTile(device, Math.min(32, rowTile(s.M, device)));
+      const rows = Math.min(32, rowTile(s.M, device));
+      // Few rows leave room for more columns: wider stretches of b, as for nn_rows.
+      const isWide = isProcessor(device.lanes) && rows <= 16;
+      const tile = subgroupTile(device, rows, isWide ? 96 / rows : undefined);
       const bytes = STORAGE_BYTES[s.storage] * s.K * s.N;
       const FAR = device.lanes <= PROCESSOR_LANES && bytes >= FAR_BYTES ? 1 : 0;
       return { ...tile, tune: { ...tile.tune, FAR } };
@@ -203,8 +206,8 @@ function rowTile(M: number, { lanes }: Device): number {
   return 2 * TALL_COST * Math.ceil(M / 64) < Math.ceil(M / 32) ? 64 : 32;
 }
 
-function subgroupTile({ lanes }: Device, rows: number) {
-  const tune = { LANES: lanes, TM: rows, TV: lanes >= 16 ? 1 : 2 };
+function subgroupTile({ lanes }: Device, rows: number, TV = lanes >= 16 ? 1 : 2) {
+  const tune = { LANES: lanes, TM: rows, TV };
   return { tune, rows, columns: 4 * lanes * tune.TV };
 }
 
