@@ -105,7 +105,8 @@ export class Progress {
 
 const ERASE = "\r\x1b[2K";
 
-const STDOUT: ProgressSink = {
+/** Standard output, written at once. */
+export const STDOUT: ProgressSink = {
   isTerminal: Deno.stdout.isTerminal(),
   write(text) {
     const bytes = new TextEncoder().encode(text);

@@ -22,7 +22,7 @@ import { loadWeights } from "../train/checkpoint.ts";
 import { scoresOf } from "../train/reward_score.ts";
 import { scoreShape } from "../train/reward_step.ts";
 import { UsageError } from "./errors.ts";
-import { faultWords } from "./stage.ts";
+import { faultWords } from "./stage_run.ts";
 
 /** Options of `brachio score`, as the command line gives them. */
 export interface ScoreCommand {

@@ -6,25 +6,12 @@
  */
 import { join, resolve } from "node:path";
 import { CannotError, orCannot } from "../config/cannot.ts";
-import type { RowFault } from "../data/tables.ts";
-import { measureCeilings } from "../gpu/ceiling.ts";
-import { Device } from "../gpu/device.ts";
+import type { Device } from "../gpu/device.ts";
 import type { ModelConfig } from "../model/config.ts";
-import { configFromJson } from "../model/config_json.ts";
 import { forwardFlops } from "../model/decoder.ts";
 import { DIALOGUE_TOKENS } from "../prompt/dialogue.ts";
-import { exists } from "../run/atomic.ts";
 import type { Checkpoint } from "../run/checkpoint.ts";
-import {
-  checkRunName,
-  freeRunName,
-  newestRun,
-  Run,
-  type RunInfo,
-  runsRoot,
-  RunWriter,
-} from "../run/run_folder.ts";
-import { loadTokenizer } from "../tokenizer/file.ts";
+import { type RunInfo, runsRoot, RunWriter } from "../run/run_folder.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import {
   checkEpochConfig,
@@ -33,14 +20,23 @@ import {
 } from "../train/epoch_config.ts";
 import { type EpochEvaluation, type EpochStage, runEpochs } from "../train/epochs.ts";
 import type { LengthResult, StepTag } from "../train/length_step.ts";
-import { checkSameBits, pretrainVariants, takeBack } from "../train/pretrain_run.ts";
+import { checkSameBits, takeBack } from "../train/pretrain_run.ts";
 import type { DataFile } from "../train/sft_data.ts";
-import { UsageError } from "./errors.ts";
+import { type HostedCommand, say, type StageHost, stageHost } from "./host.ts";
 import { Progress } from "./progress.ts";
+import {
+  checkSameFiles,
+  grown,
+  leftOutLines,
+  newName,
+  openParent,
+  openPast,
+  stageInfo,
+} from "./stage_run.ts";
 import { checkMemory, report, stopOnSignals, usage } from "./train.ts";
 
 /** Options of a stage's command, as the command line gives them. */
-export interface StageCommand {
+export interface StageCommand extends HostedCommand {
   /** The file to train on. */
   data?: string;
   /** The file to evaluate on. */
@@ -63,10 +59,6 @@ export interface StageCommand {
   runs?: string;
   /** Run to go on with. */
   resume?: string;
-  /** False: without the subgroups feature. */
-  subgroups: boolean;
-  /** False: without the shader-f16 feature. */
-  f16: boolean;
 }
 
 /** What is open while a stage is made. */
@@ -138,8 +130,8 @@ export interface StageKind<
   evaluation(event: E): { metrics: Record<string, number>; line: string };
 }
 
-/** Bad rows that are listed by name; the others are counted. */
-const MOST_LISTED = 10;
+/** What a run has of its own, and cannot be given again. */
+const OWN = ["data", "dev", "from", "config", "name"] as const;
 
 /** Trains to the end, or until Ctrl-C, and returns the exit status. */
 export async function trainStage<
@@ -151,22 +143,30 @@ export async function trainStage<
 >(kind: StageKind<C, D, R, E, S>, options: StageCommand): Promise<number> {
   using cleanup = new DisposableStack();
   const root = runsRoot(options.runs);
-  const past = await openPast(root, kind.name, options);
+  const past = await openPast(root, options, { stage: kind.name, own: OWN });
   if (past) cleanup.defer(() => past.close());
   const config = await resolveConfig(kind, options, past);
   const isSaved = past !== undefined && (await past.steps()).length > 0;
   const checkpoint = isSaved ? await past.checkpoint("last") : undefined;
   const parent = await openParent(root, options, past);
-  const { model, tokenizer } = await grown(kind.name, checkpoint ?? parent.checkpoint);
+  const { model, tokenizer } = await grown(
+    `train ${kind.name}`,
+    checkpoint ?? parent.checkpoint,
+    DIALOGUE_TOKENS,
+  );
   const maxTokens = Math.min(config.maxTokens ?? model.contextLength, model.contextLength);
   const cacheFolder = join(root, ".data");
   const data = await usage(() => kind.load(config, { tokenizer, maxTokens, cacheFolder }));
   cleanup.defer(() => data.close());
   const name = past?.name ??
-    await orCannot(`make a run in ${root}`, "want a folder", () => newName(root, kind, options));
+    await orCannot(
+      `make a run in ${root}`,
+      "want a folder",
+      () => newName(root, kind.name, options.name),
+    );
 
-  const device = await Device.open({ subgroups: options.subgroups, f16: options.f16 });
-  cleanup.defer(() => device.close());
+  const host = await stageHost(options, cleanup);
+  const { device } = host;
   const info = runInfo(kind.name, device, config, data, parent.lineage);
   if (past) {
     checkSameBits(past, info);
@@ -178,14 +178,14 @@ export async function trainStage<
   );
   cleanup.defer(() => state.destroy());
   const from = state.step > 0 ? `goes on after step ${state.step}` : `begins with ${parent.name}`;
-  console.log(`${join(root, name)}: ${from}: ${data.words}, on ${device.info.description}`);
-  for (const file of data.files) sayLeftOut(file, maxTokens);
+  say(host, `${join(root, name)}: ${from}: ${data.words}, on ${device.info.description}`);
+  for (const line of data.files.flatMap((file) => leftOutLines(file, maxTokens))) say(host, line);
 
   cleanup.defer(stopOnSignals(state));
   const run = past ?? await RunWriter.create(root, name, info);
   if (past) await takeBack(past, checkpoint, config);
   else cleanup.defer(() => run.close());
-  return await drive(kind, state, { run, device, model, rowTokens: data.rowTokens });
+  return await drive(kind, state, { run, host, model, rowTokens: data.rowTokens });
 }
 
 /** Runs the stage, writing metrics, reports and the progress line. */
@@ -198,15 +198,15 @@ async function drive<
 >(
   kind: StageKind<C, D, R, E, S>,
   state: S,
-  parts: { run: RunWriter; device: Device; model: ModelConfig; rowTokens: number },
+  parts: { run: RunWriter; host: StageHost; model: ModelConfig; rowTokens: number },
 ): Promise<number> {
-  const { run, device, model, rowTokens: T } = parts;
-  const { fmaGFLOPs } = await measureCeilings(device, { sampleMs: 30, copyBytes: 1 << 20 });
+  const { run, host, model, rowTokens: T } = parts;
   const progress = new Progress({
     totalSteps: state.plan.totalSteps,
     // A backward costs twice its forward.
     flopsPerToken: 3 * forwardFlops(model, 1, T) / T,
-    ceilingFlops: fmaGFLOPs * 1e9,
+    ceilingFlops: host.ceilingFlops,
+    sink: host.sink,
   });
   for await (const event of runEpochs<R, E>(state, run)) {
     if (event.kind === "step") {
@@ -236,28 +236,11 @@ async function drive<
     return 0;
   }
   progress.line(
-    `stopped after step ${state.step}; go on with: ./brachio train ${kind.name} --resume ` +
-      run.name + (run.root === runsRoot() ? "" : ` --runs ${run.root}`),
+    `stopped after step ${state.step}; go on with: ` +
+      (host.goOn ?? `./brachio train ${kind.name} --resume ${run.name}` +
+          (run.root === runsRoot() ? "" : ` --runs ${run.root}`)),
   );
   return 130;
-}
-
-/** The run to go on with, if any, held against other writers. */
-async function openPast(
-  root: string,
-  stage: string,
-  options: StageCommand,
-): Promise<RunWriter | undefined> {
-  if (options.resume === undefined) return undefined;
-  for (const flag of ["data", "dev", "from", "config", "name"] as const) {
-    if (options[flag] === undefined) continue;
-    throw new UsageError(`--${flag} cannot go with --resume: the run has its own`);
-  }
-  const run = await RunWriter.open(root, options.resume);
-  if (run.info.stage === stage) return run;
-  run.close();
-  const state = `its stage is ${run.info.stage}`;
-  throw new CannotError(`go on with run "${run.name}"`, `want a run of ${stage}`, state);
 }
 
 async function resolveConfig<C extends EpochConfig>(
@@ -296,61 +279,6 @@ async function resolveConfig<C extends EpochConfig>(
   );
 }
 
-/** Refuses where a file is another one now, the one to evaluate on too. */
-function checkSameFiles({ name, info }: RunWriter, now: RunInfo): void {
-  const other = info.data.find(({ sha256 }, i) => sha256 !== now.data[i]?.sha256);
-  if (!other) return;
-  const want = "want the data it began with";
-  throw new CannotError(`go on with run "${name}"`, want, `${other.name} has changed`);
-}
-
-/** Where a run comes from; the checkpoint is there unless another run's is gone on from. */
-interface Parent {
-  readonly checkpoint?: Checkpoint | undefined;
-  readonly lineage: RunInfo["parent"];
-  readonly name: string;
-}
-
-async function openParent(
-  root: string,
-  options: StageCommand,
-  past: RunWriter | undefined,
-): Promise<Parent> {
-  if (past) {
-    const { parent } = past.info;
-    const name = parent?.run ?? "random weights";
-    // A run without a checkpoint of its own begins anew from its parent.
-    if ((await past.steps()).length > 0 || !parent) return { lineage: parent, name };
-    const run = await Run.open(root, parent.run);
-    return { checkpoint: await run.checkpoint(parent.step), lineage: parent, name };
-  }
-  const run = options.from === undefined
-    ? await newestRun(root)
-    : await Run.open(root, options.from);
-  const checkpoint = await run.checkpoint(options.checkpoint);
-  const weights = checkpoint.manifest.files["model.safetensors"]?.sha256;
-  if (weights === undefined) {
-    throw new CannotError(`start from ${checkpoint.path}`, "want model.safetensors", "it has none");
-  }
-  const { name } = run;
-  return { checkpoint, lineage: { run: name, step: checkpoint.step, weights }, name };
-}
-
-/** Model and tokenizer of a checkpoint, with the tokens of a dialogue. */
-async function grown(
-  stage: string,
-  checkpoint: Checkpoint | undefined,
-): Promise<{ model: ModelConfig; tokenizer: Tokenizer }> {
-  if (!checkpoint) {
-    throw new CannotError(`train ${stage}`, "want a checkpoint to start from", "there is none");
-  }
-  const model = configFromJson(await checkpoint.json("config.json"));
-  const tokenizer = loadTokenizer(await checkpoint.text("tokenizer.json"))
-    .withSpecialTokens(DIALOGUE_TOKENS);
-  const vocabSize = Math.max(model.vocabSize, tokenizer.vocabSize);
-  return { model: { ...model, vocabSize }, tokenizer };
-}
-
 function runInfo(
   stage: string,
   device: Device,
@@ -358,49 +286,9 @@ function runInfo(
   { files, tokens, sources = [] }: StageData,
   parent: RunInfo["parent"],
 ): RunInfo {
-  const { description, vendor, architecture } = device.info;
-  return {
-    version: 1,
-    stage,
-    createdAt: new Date().toISOString(),
-    parent,
-    data: [
-      ...files.map(({ path, sha256 }, i) => ({ name: path, sha256, tokens: i === 0 ? tokens : 0 })),
-      ...sources,
-    ],
-    config: JSON.parse(JSON.stringify(config)),
-    variants: pretrainVariants(device),
-    versions: { deno: Deno.version.deno, v8: Deno.version.v8 },
-    adapter: { description, vendor, architecture },
-  };
-}
-
-async function newName(
-  root: string,
-  { name: stage }: { name: string },
-  { name }: StageCommand,
-): Promise<string> {
-  if (name === undefined) return await freeRunName(root, stage);
-  const act = `make run "${name}"`;
-  checkRunName(name, act);
-  if (!await exists(join(root, name, "run.json"))) return name;
-  const state = `${join(root, name)} exists; --resume ${name} goes on with it`;
-  throw new CannotError(act, "want a name that is free", state);
-}
-
-/** Says how many rows were left out, and which are bad. */
-function sayLeftOut({ path, bad, tooLong }: DataFile, maxTokens: number): void {
-  if (tooLong > 0) {
-    console.log(`left out ${tooLong} rows of ${path} longer than ${maxTokens} tokens`);
-  }
-  if (bad.length === 0) return;
-  console.log(`left out ${bad.length} bad rows of ${path}:`);
-  for (const fault of bad.slice(0, MOST_LISTED)) console.log(`  ${faultWords(fault)}`);
-  if (bad.length > MOST_LISTED) console.log(`  and ${bad.length - MOST_LISTED} more`);
-}
-
-/** Where a bad row is, and what is wrong with it. */
-export function faultWords({ line, column, want, state }: RowFault): string {
-  const where = column === undefined ? "" : `, column "${column}"`;
-  return `line ${line}${where}: ${want}: ${state}`;
+  const data = [
+    ...files.map(({ path, sha256 }, i) => ({ name: path, sha256, tokens: i === 0 ? tokens : 0 })),
+    ...sources,
+  ];
+  return stageInfo(stage, device, { config, parent, data });
 }

@@ -13,13 +13,12 @@ import { loadConfig } from "../config/config.ts";
 import type { PreparedData } from "../data/prepare.ts";
 import { findSources } from "../data/sources.ts";
 import { measureCeilings } from "../gpu/ceiling.ts";
-import { Device } from "../gpu/device.ts";
+import type { Device } from "../gpu/device.ts";
 import { formatProfile, profile } from "../gpu/profile.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { forwardFlops } from "../model/decoder.ts";
 import { parameterCount } from "../model/parameters.ts";
-import { exists } from "../run/atomic.ts";
-import { checkRunName, freeRunName, type RunInfo, runsRoot, RunWriter } from "../run/run_folder.ts";
+import { type RunInfo, runsRoot, RunWriter } from "../run/run_folder.ts";
 import { addSample } from "../run/samples.ts";
 import { loadTokenizer } from "../tokenizer/file.ts";
 import { pretrain, Pretraining } from "../train/pretrain.ts";
@@ -38,12 +37,14 @@ import {
   tokenizerFiles,
   withFullPaths,
 } from "../train/pretrain_data.ts";
-import { checkSameBits, logEvent, pretrainVariants, takeBack } from "../train/pretrain_run.ts";
+import { checkSameBits, logEvent, takeBack } from "../train/pretrain_run.ts";
 import { UsageError } from "./errors.ts";
+import { type HostedCommand, say, type StageHost, stageHost } from "./host.ts";
 import { Progress } from "./progress.ts";
+import { newName, openPast, stageInfo } from "./stage_run.ts";
 
 /** Options of `brachio train pretrain`, as the command line gives them. */
-export interface PretrainCommand {
+export interface PretrainCommand extends HostedCommand {
   /** Files, folders and patterns. */
   data?: string[];
   /** A published size or a recipe. */
@@ -64,11 +65,10 @@ export interface PretrainCommand {
   resume?: string;
   /** Shows where the time goes instead of training. */
   profile?: boolean;
-  /** False: without the subgroups feature. */
-  subgroups: boolean;
-  /** False: without the shader-f16 feature. */
-  f16: boolean;
 }
+
+/** What a run has of its own, and cannot be given again. */
+const OWN = ["data", "preset", "config", "name"] as const;
 
 /** A second Ctrl-C counts after so long: some terminals and launchers deliver one twice. */
 const SECOND_SIGNAL_MS = 300;
@@ -77,17 +77,25 @@ const SECOND_SIGNAL_MS = 300;
 export async function trainPretrain(options: PretrainCommand): Promise<number> {
   using cleanup = new DisposableStack();
   const root = runsRoot(options.runs);
-  const past = await openPast(root, options);
+  const past = await openPast(root, { ...options, checkpoint: "last" }, {
+    stage: "pretrain",
+    words: "pre-training",
+    own: OWN,
+  });
   if (past) cleanup.defer(() => past.close());
   const config = await resolveConfig(options, past);
   const name = past?.name ??
-    await orCannot(`make a run in ${root}`, "want a folder", () => newName(root, options));
+    await orCannot(
+      `make a run in ${root}`,
+      "want a folder",
+      () => newName(root, options.preset ?? "pretrain", options.name),
+    );
   const isSaved = past !== undefined && (await past.steps()).length > 0;
   const checkpoint = isSaved ? await past.checkpoint("last") : undefined;
   await findSources(sourcesOf(config));
 
-  const device = await Device.open({ subgroups: options.subgroups, f16: options.f16 });
-  cleanup.defer(() => device.close());
+  const host = await stageHost(options, cleanup);
+  const { device } = host;
   const tokenizer = checkpoint
     ? loadTokenizer(await checkpoint.text("tokenizer.json"))
     : await makeTokenizer(config);
@@ -102,7 +110,7 @@ export async function trainPretrain(options: PretrainCommand): Promise<number> {
     Pretraining.open({ device, config, model, data, tokenizer, tokenizerFiles: files, checkpoint })
   );
   cleanup.defer(() => state.destroy());
-  describe(options.profile ? "profile" : join(root, name), state, device);
+  describe(host, options.profile ? "profile" : join(root, name), state);
   if (options.profile) return await printProfile(device, state);
 
   cleanup.defer(stopOnSignals(state));
@@ -112,19 +120,19 @@ export async function trainPretrain(options: PretrainCommand): Promise<number> {
   } else {
     cleanup.defer(() => run.close());
   }
-  return await drive(state, run, device);
+  return await drive(state, run, host);
 }
 
 /** Runs the stage, writing metrics, reports and the progress line. */
-async function drive(state: Pretraining, run: RunWriter, device: Device): Promise<number> {
+async function drive(state: Pretraining, run: RunWriter, host: StageHost): Promise<number> {
   const { config, model } = state.options;
   const T = config.sequenceLength ?? model.contextLength;
-  const { fmaGFLOPs } = await measureCeilings(device, { sampleMs: 30, copyBytes: 1 << 20 });
   const progress = new Progress({
     totalSteps: config.steps,
     // A backward costs twice its forward.
     flopsPerToken: 3 * forwardFlops(model, 1, T) / T,
-    ceilingFlops: fmaGFLOPs * 1e9,
+    ceilingFlops: host.ceilingFlops,
+    sink: host.sink,
   });
   for await (const event of pretrain(state, run)) {
     if (event.kind === "step") {
@@ -153,8 +161,9 @@ async function drive(state: Pretraining, run: RunWriter, device: Device): Promis
     return 0;
   }
   progress.line(
-    `stopped after step ${state.step}; go on with: ./brachio train pretrain --resume ${run.name}` +
-      (run.root === runsRoot() ? "" : ` --runs ${run.root}`),
+    `stopped after step ${state.step}; go on with: ` +
+      (host.goOn ?? `./brachio train pretrain --resume ${run.name}` +
+          (run.root === runsRoot() ? "" : ` --runs ${run.root}`)),
   );
   return 130;
 }
@@ -195,23 +204,6 @@ export function stopOnSignals(state: { stopping: boolean }): () => void {
   };
 }
 
-/** The run to go on with, if any, held against other writers. */
-async function openPast(root: string, options: PretrainCommand): Promise<RunWriter | undefined> {
-  if (options.resume === undefined) return undefined;
-  for (const flag of ["data", "preset", "config", "name"] as const) {
-    if (options[flag] === undefined) continue;
-    throw new UsageError(`--${flag} cannot go with --resume: the run has its own`);
-  }
-  const run = await RunWriter.open(root, options.resume);
-  if (run.info.stage === "pretrain") return run;
-  run.close();
-  throw new CannotError(
-    `go on with run "${run.name}"`,
-    "want a run of pre-training",
-    `its stage is ${run.info.stage}`,
-  );
-}
-
 async function resolveConfig(
   options: PretrainCommand,
   past: RunWriter | undefined,
@@ -248,22 +240,15 @@ export async function usage<T>(work: () => T | Promise<T>): Promise<T> {
 }
 
 function runInfo(device: Device, config: PretrainConfig, data: PreparedData): RunInfo {
-  const { description, vendor, architecture } = device.info;
-  return {
-    version: 1,
-    stage: "pretrain",
-    createdAt: new Date().toISOString(),
+  return stageInfo("pretrain", device, {
+    config: withFullPaths(config),
     parent: null,
     data: [{
       name: config.data.length > 0 ? config.data.join(", ") : "built-in",
       sha256: data.info.sha256,
       tokens: data.train.count + data.val.count,
     }],
-    config: JSON.parse(JSON.stringify(withFullPaths(config))),
-    variants: pretrainVariants(device),
-    versions: { deno: Deno.version.deno, v8: Deno.version.v8 },
-    adapter: { description, vendor, architecture },
-  };
+  });
 }
 
 /** An adapter of software takes what it needs from the machine, which may then end the process. */
@@ -284,23 +269,17 @@ export function checkMemory({ info }: Device, model: ModelConfig): void {
   );
 }
 
-async function newName(root: string, { name, preset }: PretrainCommand): Promise<string> {
-  if (name === undefined) return await freeRunName(root, preset ?? "pretrain");
-  const act = `make run "${name}"`;
-  checkRunName(name, act);
-  if (!await exists(join(root, name, "run.json"))) return name;
-  const state = `${join(root, name)} exists; --resume ${name} goes on with it`;
-  throw new CannotError(act, "want a name that is free", state);
-}
-
-function describe(path: string, state: Pretraining, device: Device): void {
+function describe(host: StageHost, path: string, state: Pretraining): void {
   const { model, data } = state.options;
   const { layers, channels, heads, contextLength } = model;
-  console.log(
+  say(
+    host,
     `${path}: ${state.step > 0 ? `goes on after step ${state.step}, ` : ""}` +
       `${parameterCount(model).toLocaleString("en")} parameters (${layers} layers, ` +
       `${channels} wide, ${heads} heads, context ${contextLength}, ${model.vocabSize} tokens), ` +
-      `${data.train.count.toLocaleString("en")} tokens to train on, on ${device.info.description}`,
+      `${
+        data.train.count.toLocaleString("en")
+      } tokens to train on, on ${host.device.info.description}`,
   );
 }
 
