@@ -38,7 +38,8 @@ function program(setStatus: (status: number) => void): Command {
     .addCommand(pretrainCommand(setStatus), { isDefault: true })
     .addCommand(finetuneCommand(setStatus))
     .addCommand(sftCommand(setStatus))
-    .addCommand(rewardCommand(setStatus));
+    .addCommand(rewardCommand(setStatus))
+    .addCommand(ppoCommand(setStatus));
 
   root.addCommand(generateCommand(setStatus));
   root.addCommand(predictCommand(setStatus));
@@ -126,6 +127,31 @@ function rewardCommand(setStatus: (status: number) => void): Command {
     .action(async (options) => {
       setStatus(await (await import("./reward.ts")).trainReward(options));
     });
+}
+
+function ppoCommand(setStatus: (status: number) => void): Command {
+  return new Command("ppo")
+    .description(
+      "train a run's decoder on the rewards of its own responses, as InstructGPT's third",
+    )
+    .option("--data <file>", "prompts: JSONL, or one JSON array; responses in it are passed over")
+    .option("--dev <file>", "the same to evaluate on; else a share of the data is held out")
+    .option("--reward <source>", "a run of a reward model, a TypeScript file, or a URL")
+    .option("--ptx <path...>", "pre-training text whose gradients are mixed in")
+    .option("--from <run>", "the run to start from; else the newest")
+    .option("--checkpoint <which>", "of that run: current, last, best or a step", which, "current")
+    .option("--skip-bad", "leave bad rows out, and list them")
+    .option("--iterations <count>", "rounds of rollout and updates", count("--iterations"))
+    .option("--config <file>", "a JSONC file of settings")
+    .option("--set <a.b=c...>", "one setting, over the file")
+    .option("--name <name>", "name of the new run")
+    .option("--runs <folder>", "folder of all runs: BRACHIO_RUNS, else runs")
+    .option("--resume <run>", "go on with a run from its last checkpoint")
+    .option("--no-subgroups", "without the subgroups feature")
+    .option("--no-f16", "without the shader-f16 feature")
+    .configureOutput({ writeErr: () => {} })
+    .exitOverride()
+    .action(async (options) => setStatus(await (await import("./ppo.ts")).trainPpo(options)));
 }
 
 function stageCommand(name: string, data: string): Command {
