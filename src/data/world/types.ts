@@ -77,7 +77,7 @@ export interface Grade {
 }
 
 /** Parts of the gold score. They add up to 1. */
-export const GOLD_WEIGHTS = { truthful: 0.3, helpful: 0.3, harmless: 0.3, brief: 0.1 } as const;
+export const GOLD_WEIGHTS = { truthful: 0.25, helpful: 0.35, harmless: 0.25, brief: 0.15 } as const;
 
 /** One item. */
 export interface WorldItem extends Place {

@@ -1,0 +1,104 @@
+/**
+ * In-context tasks: a rule that gives each input one of two labels, and that nothing but the shots
+ * tells. A rule is of one of three sorts:
+ *
+ * - `kind`: the input is a word; words of one kind (animals, say) are one label, of another the other;
+ * - `colour`: the input is a colour and a thing; one colour is one label, another the other;
+ * - `thing`: the same with two things, the colour saying nothing.
+ *
+ * Which label is whose is drawn for each task, so without shots both are as likely, and what is held
+ * out is the pair of kinds, colours or things: no pair of a test is together in any training task.
+ * The labels are the same in all tasks, and half of the shots are of each: with permuted labels
+ * nothing is left to learn, and the score has to be that of no shots.
+ *
+ * @module
+ */
+import { FewShotTemplate, type Shot } from "../../prompt/few_shot_template.ts";
+import { Draw, heldOut } from "./draw.ts";
+import { oneAnswer } from "./grade.ts";
+import type { Place, RuleItem, RuleOptions } from "./types.ts";
+import { COLOURS, KINDS, THINGS } from "./words.ts";
+
+/** The two labels of every rule. */
+export const RULE_LABELS = ["left", "right"] as const;
+
+/** How tasks are written: `- dog: left`, a line a shot. */
+export const RULE_TEMPLATE: FewShotTemplate = new FewShotTemplate({
+  inputPrefix: "- ",
+  inputSuffix: ":",
+  separator: "\n",
+});
+
+/** The most shots of a task. */
+export const MOST_SHOTS = 64;
+
+interface Rule {
+  readonly kind: "kind" | "colour" | "thing";
+  readonly sides: readonly [string, string];
+  readonly combination: string;
+}
+
+function drawRule(draw: Draw, kind: Rule["kind"]): Rule {
+  const all = kind === "kind" ? Object.keys(KINDS) : kind === "colour" ? COLOURS : THINGS;
+  const sides = draw.some(all, 2) as [string, string];
+  return { kind, sides, combination: [kind, ...[...sides].sort()].join(" ") };
+}
+
+/** An input of one side. */
+function drawInput(draw: Draw, { kind, sides }: Rule, side: number): string {
+  const value = sides[side]!;
+  if (kind === "kind") return draw.pick(KINDS[value]!);
+  return kind === "colour" ? `${value} ${draw.pick(THINGS)}` : `${draw.pick(COLOURS)} ${value}`;
+}
+
+/** Shots of both sides in turn, in random order within each two; none is the input. */
+function drawShots(draw: Draw, rule: Rule, input: string, isPermuted: boolean): Shot[] {
+  const sides = Array.from(
+    { length: MOST_SHOTS / 2 },
+    () => ({ order: draw.chance(0.5) ? [0, 1] : [1, 0], isSwapped: draw.chance(0.5) }),
+  );
+  return sides.flatMap(({ order, isSwapped }) =>
+    order.map((side) => {
+      let shown = drawInput(draw, rule, side);
+      while (shown === input) shown = drawInput(draw, rule, side);
+      const label = isPermuted && isSwapped ? 1 - side : side;
+      return { input: shown, output: RULE_LABELS[label]! };
+    })
+  );
+}
+
+/**
+ * A task with its shots. Without options its text is as it is in documents to pre-train on: 5 to 12
+ * shots.
+ *
+ * @throws {RangeError} As `heldOut` and `Draw`; when there are to be no, or more than 64, shots.
+ */
+export function ruleItem(place: Place, options?: RuleOptions): RuleItem {
+  const draw = new Draw("rule", place);
+  const drawn = draw.between(5, 12);
+  const count = options === undefined ? drawn : options.shots ?? 8;
+  if (!Number.isInteger(count) || count < 0 || count > MOST_SHOTS) {
+    throw new RangeError(`Cannot make a rule: want 0 to ${MOST_SHOTS} shots: got ${count}`);
+  }
+  const kind = draw.weighted([["kind", 2], ["colour", 1], ["thing", 1]] as const);
+  const rule = heldOut("rule", place.split, () => drawRule(draw, kind));
+  const side = draw.chance(0.5) ? 1 : 0;
+  const input = drawInput(draw, rule, side);
+  const all = drawShots(draw, rule, input, options?.permuted ?? false);
+  const shots = all.slice(0, count);
+  const answer = RULE_LABELS[side]!;
+  const prompt = RULE_TEMPLATE.prompt({ shots, input });
+  return {
+    ...place,
+    family: "rule",
+    kind,
+    combination: rule.combination,
+    prompt,
+    answer,
+    text: prompt + RULE_TEMPLATE.answer(answer),
+    labels: RULE_LABELS,
+    shots,
+    input,
+    grade: oneAnswer(answer, (said) => (RULE_LABELS as readonly string[]).includes(said)),
+  };
+}

@@ -1,0 +1,157 @@
+/**
+ * The built-in data as one: items, documents to pre-train on, rows for each stage of training.
+ *
+ * @module
+ */
+import type { TaskKind } from "../task_kind.ts";
+import { Draw, splitsOf } from "./draw.ts";
+import { factItem } from "./facts.ts";
+import { instructionItem } from "./instructions.ts";
+import { rankSamples } from "./rankings.ts";
+import { readingItem } from "./reading.ts";
+import { ruleItem } from "./rules.ts";
+import { storyItem, summaryItem } from "./story.ts";
+import { sumItem } from "./sums.ts";
+import { taskItem, taskRow } from "./tasks.ts";
+import { translationItem } from "./translation.ts";
+import type {
+  Family,
+  Place,
+  Range,
+  RankedSamples,
+  RuleItem,
+  RuleOptions,
+  Split,
+  TaskTableRow,
+  World,
+  WorldDocument,
+  WorldItem,
+} from "./types.ts";
+
+const ITEMS: Readonly<Record<Family, (place: Place) => WorldItem>> = {
+  fact: factItem,
+  story: storyItem,
+  reading: readingItem,
+  summary: summaryItem,
+  translation: translationItem,
+  classification: (place) => taskItem("classification", place),
+  entailment: (place) => taskItem("entailment", place),
+  similarity: (place) => taskItem("similarity", place),
+  choice: (place) => taskItem("choice", place),
+  rule: ruleItem,
+  direct: (place) => sumItem("direct", place),
+  steps: (place) => sumItem("steps", place),
+  instruction: instructionItem,
+};
+
+/**
+ * How often a family is among the documents to pre-train on. `direct` and `steps` stand for both, which
+ * take turns. Instructions are no part of it.
+ */
+export const MIXTURE: readonly (readonly [Exclude<Family, "steps" | "instruction">, number])[] = [
+  ["fact", 14],
+  ["story", 14],
+  ["reading", 14],
+  ["summary", 7],
+  ["translation", 11],
+  ["classification", 3],
+  ["entailment", 3],
+  ["similarity", 3],
+  ["choice", 3],
+  ["rule", 12],
+  ["direct", 16],
+];
+
+/** Pairs of sums so far apart are the same two problems, the forms the other way around. */
+const SUM_DISTANCE = 64;
+/** Draws of what a document is of, apart from those of facts. */
+const MIXING = 2;
+
+/** A document of the mixture. @throws {RangeError} As {@linkcode World.item}. */
+export function worldDocument(seed: number, split: Split, index: number): WorldDocument {
+  const pair = Math.floor(index / 2);
+  const isEven = index % 2 === 0;
+  // Twin pairs are of one family, so that each problem comes in both forms.
+  const twin = Math.floor(pair / SUM_DISTANCE) % 2 === 1 ? pair - SUM_DISTANCE : pair;
+  const draw = new Draw("fact", { seed, split, index: twin }, MIXING);
+  const family = draw.weighted(MIXTURE);
+  if (family !== "direct") return { family, text: ITEMS[family]({ seed, split, index }).text };
+  if (isEven) return { family, text: ITEMS.direct({ seed, split, index: pair }).text };
+  const other = twin === pair ? pair + SUM_DISTANCE : twin;
+  return { family: "steps", text: ITEMS.steps({ seed, split, index: other }).text };
+}
+
+class SeededWorld implements World {
+  readonly seed: number;
+
+  constructor(seed: number) {
+    this.seed = seed;
+  }
+
+  item(family: Family, split: Split, index: number): WorldItem {
+    return ITEMS[family](this.#place(family, split, index));
+  }
+
+  *items(
+    family: Family,
+    split: Split,
+    { from = 0, count = Infinity }: Range = {},
+  ): Generator<WorldItem> {
+    for (let i = 0; i < count; i++) yield this.item(family, split, from + i);
+  }
+
+  rule(split: Split, index: number, options: RuleOptions = {}): RuleItem {
+    return ruleItem(this.#place("rule", split, index), options);
+  }
+
+  document(split: Split, index: number): WorldDocument {
+    this.#place("story", split, index);
+    return worldDocument(this.seed, split, index);
+  }
+
+  *documents(
+    split: Split,
+    { from = 0, count = Infinity }: Range = {},
+  ): Generator<WorldDocument> {
+    for (let i = 0; i < count; i++) yield this.document(split, from + i);
+  }
+
+  taskRow(task: TaskKind, split: Split, index: number): TaskTableRow {
+    return taskRow(task, this.#place(task, split, index));
+  }
+
+  sftRow(split: Split, index: number): { prompt: string; completion: string } {
+    const { prompt, demonstration } = this.item("instruction", split, index);
+    return { prompt, completion: demonstration! };
+  }
+
+  rank(item: WorldItem, responses: readonly string[]): RankedSamples {
+    return rankSamples(item, responses);
+  }
+
+  #place(family: Family, split: Split, index: number): Place {
+    if (splitsOf(family).includes(split)) return { seed: this.seed, split, index };
+    const want = `want ${splitsOf(family).join(", ")}`;
+    throw new RangeError(`Cannot make items of "${family}": ${want}: got split "${split}"`);
+  }
+}
+
+/**
+ * All built-in data of a seed.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * const item = worldOf(1).item("reading", "test", 7);
+ * assertEquals(item.grade(item.answer).exact, true);
+ * assertEquals(item.text, worldOf(1).item("reading", "test", 7).text);
+ * ```
+ *
+ * @throws {RangeError} Unless the seed is an integer from 0 up to 2^53 - 1.
+ */
+export function worldOf(seed: number): World {
+  if (!Number.isSafeInteger(seed) || seed < 0) {
+    throw new RangeError(`Cannot make the world: "seed" must be an integer >= 0: got ${seed}`);
+  }
+  return new SeededWorld(seed);
+}

@@ -1,0 +1,148 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { splitOf, splitsOf } from "../../../src/data/world/draw.ts";
+import { wordsOf } from "../../../src/data/world/grade.ts";
+import { RULE_LABELS } from "../../../src/data/world/rules.ts";
+import { FAMILIES, type Split } from "../../../src/data/world/types.ts";
+import { worldOf } from "../../../src/data/world/world.ts";
+
+const COUNT = 400;
+const HELD_OUT = FAMILIES.filter((family) => family !== "fact");
+
+/** What is left of an item without its grader. */
+function plain(item: object): string {
+  return JSON.stringify(item);
+}
+
+Deno.test("an item is a function of seed, family, split and index, in any order", () => {
+  for (const family of FAMILIES) {
+    const forth = [...worldOf(3).items(family, "train", { from: 5, count: 4 })].map(plain);
+    const back = [8, 7, 6, 5].map((index) => plain(worldOf(3).item(family, "train", index)));
+    assertEquals(forth, back.reverse());
+    assert(plain(worldOf(4).item(family, "train", 5)) !== forth[0], family);
+    assert(new Set(forth).size === 4, family);
+  }
+});
+
+Deno.test("a prompt and what is held out are of one split only, whatever the seeds", () => {
+  for (const family of HELD_OUT) {
+    const seen = new Map<string, Split>();
+    for (const [seed, split] of splitsOf(family).entries()) {
+      for (const { combination, prompt } of worldOf(seed).items(family, split, { count: COUNT })) {
+        assertEquals(splitOf(family === "direct" ? "steps" : family, combination), split);
+        for (const text of [combination, prompt]) {
+          assertEquals(seen.get(text) ?? split, split, `${family}: ${text}`);
+          seen.set(text, split);
+        }
+      }
+    }
+  }
+});
+
+Deno.test("prompts for PPO and for comparisons are none that SFT sees", () => {
+  const world = worldOf(0);
+  const sft = new Set(Array.from({ length: 5000 }, (_, i) => world.sftRow("train", i).prompt));
+  for (const split of ["ppo", "reward", "valid", "test"] as const) {
+    const prompts = [...world.items("instruction", split, { count: 2000 })].map((i) => i.prompt);
+    assertEquals(prompts.filter((prompt) => sft.has(prompt)), []);
+    assert(new Set(prompts).size >= 1000, `only ${new Set(prompts).size} prompts of ${split}`);
+  }
+});
+
+Deno.test("documents to pre-train on hold no rule and no calculation of another split", () => {
+  const world = worldOf(1);
+  const texts = [...world.documents("train", { count: 6000 })].map(({ text }) => text);
+  const test = [...world.items("steps", "test", { count: 300 })];
+  const train = new Set(texts.flatMap((text) => text.match(/(?<=Steps: ).*?(?=\. A:|$)/g) ?? []));
+  for (const { answer } of test) assert(!train.has(answer.replace(/\. A:.*/, "")), answer);
+  const rules = new Set([...world.items("rule", "test", { count: 500 })].map((i) => i.combination));
+  const kinds = [...world.items("rule", "train", { count: 2000 })].map((item) => item.combination);
+  assert(rules.size > 10 && new Set(kinds).size > 100);
+  assertEquals(kinds.filter((rule) => rules.has(rule)), []);
+});
+
+Deno.test("sums in both forms are as many, of the same problems, words and lengths", () => {
+  const counts = new Map<string, number>();
+  const lines = { direct: [] as string[], steps: [] as string[] };
+  for (const { family, text } of worldOf(0).documents("train", { count: 8 * 64 * 2 * 2 })) {
+    counts.set(family, (counts.get(family) ?? 0) + 1);
+    if (family === "direct" || family === "steps") {
+      lines[family].push(wordsOf(text).sort().join(" "));
+    }
+  }
+  assert(counts.get("direct")! > 100);
+  assertEquals(lines.direct.sort(), lines.steps.sort());
+});
+
+Deno.test("both forms of a sum are the same problem", () => {
+  const world = worldOf(2);
+  for (let i = 0; i < 50; i++) {
+    const [direct, steps] = [world.item("direct", "test", i), world.item("steps", "test", i)];
+    assertEquals(direct.prompt.replace(/A:$/, "Steps:"), steps.prompt);
+    assert(steps.answer.endsWith(`A: ${direct.answer}`));
+  }
+});
+
+Deno.test("a rule is only in its shots: half of each label, and permuted ones say nothing", () => {
+  const world = worldOf(5);
+  let [right, told, same] = [0, 0, 0];
+  const count = 600;
+  for (let i = 0; i < count; i++) {
+    const rule = world.rule("test", i, { shots: 8 });
+    const outputs = rule.shots.map(({ output }) => output);
+    assertEquals(outputs.filter((output) => output === RULE_LABELS[0]).length, 4);
+    assert(rule.shots.every(({ input }) => input !== rule.input));
+    assertEquals(world.rule("test", i, { shots: 3 }).shots, rule.shots.slice(0, 3));
+    const zero = world.rule("test", i, { shots: 0 });
+    assertEquals([zero.prompt, zero.answer], [`- ${rule.input}:`, rule.answer]);
+    if (rule.answer === RULE_LABELS[0]) right++;
+    const control = world.rule("test", i, { shots: 8, permuted: true });
+    assertEquals(control.shots.map(({ input }) => input), rule.shots.map(({ input }) => input));
+    const permuted = control.shots.map(({ output }) => output);
+    assertEquals(permuted.filter((output) => output === RULE_LABELS[0]).length, 4);
+    told += permuted.filter((output, k) => output === outputs[k]).length;
+    if (rule.kind === "kind") continue;
+    // Of these, the shots that share the word that counts with the input say its label.
+    const word = rule.combination.split(" ").slice(1).find((w) =>
+      rule.input.split(" ").includes(w)
+    )!;
+    const shot = rule.shots.find(({ input }) => input.split(" ").includes(word))!;
+    assertEquals(shot.output, rule.answer);
+    same++;
+  }
+  assert(Math.abs(right / count - 0.5) < 0.07, `${right} of ${count} are ${RULE_LABELS[0]}`);
+  assert(Math.abs(told / (8 * count) - 0.5) < 0.05, `${told} permuted labels are true`);
+  assert(same > 200);
+});
+
+Deno.test("a few hundred words, and documents of all families but instructions", () => {
+  const words = new Set<string>();
+  const families = new Set<string>();
+  for (const { family, text } of worldOf(0).documents("train", { count: 8000 })) {
+    families.add(family);
+    for (const word of wordsOf(text)) words.add(word);
+  }
+  assert(words.size > 300 && words.size < 600, `${words.size} words`);
+  assertEquals([...families].sort(), FAMILIES.filter((name) => name !== "instruction").sort());
+});
+
+Deno.test("a split that a family has not, or a place that is none, is refused", () => {
+  const world = worldOf(0);
+  assertThrows(
+    () => world.item("story", "ppo", 0),
+    RangeError,
+    'of "story": want test, valid, train',
+  );
+  assertThrows(() => world.document("reward", 0), RangeError, "want test, valid, train");
+  assertThrows(
+    () => world.item("story", "test", -1),
+    RangeError,
+    '"index" must be an integer >= 0',
+  );
+  assertThrows(() => world.item("story", "test", 0.5), RangeError, '"index" must be an integer');
+  assertThrows(
+    () => world.rule("test", 0, { shots: 65 }),
+    RangeError,
+    "want 0 to 64 shots: got 65",
+  );
+  assertThrows(() => worldOf(-1), RangeError, '"seed" must be an integer >= 0');
+});
