@@ -14,12 +14,15 @@ import { cot, cotPaths } from "./cot.ts";
 import type { ServeDeps } from "./deps.ts";
 import { docs } from "./docs.ts";
 import { ApiError, errorHandler, notFoundHandler } from "./errors.ts";
+import { feedback, feedbackPaths } from "./feedback.ts";
+import { feedbackBatch, feedbackBatchPaths } from "./feedback_batch.ts";
 import { fewShot, fewShotPaths } from "./few_shot.ts";
 import { modelPaths, models } from "./models.ts";
 import { openapi } from "./openapi.ts";
 import { type CurrentKeys, requireScope } from "./operations/auth.ts";
 import { hostCheck } from "./operations/hosts.ts";
 import { health, type Lifecycle } from "./operations/lifecycle.ts";
+import { scopeOf } from "./operations/scopes.ts";
 import { accessLog } from "./operations/log.ts";
 import { metricsRoute, type ServerMetrics } from "./operations/metrics.ts";
 import { tokenize, tokenizePaths } from "./tokenize.ts";
@@ -66,9 +69,11 @@ export function createApp(deps: ServeDeps, options: AppOptions & { metrics: Serv
       modelPaths,
       tokenizePaths,
       classifyPaths,
+      feedbackBatchPaths,
+      feedbackPaths,
     ]),
   );
-  app.use(requireScope(currentKeys, "infer"));
+  app.use(requireScope(currentKeys, scopeOf));
   app.route("/metrics", metricsRoute(metrics));
   app.use(lifecycle.gate());
   app.use(bodyLimit({ maxSize: config.bodyBytes, onError: () => tooLarge(config.bodyBytes) }));
@@ -79,6 +84,8 @@ export function createApp(deps: ServeDeps, options: AppOptions & { metrics: Serv
   app.route("/", cot(deps));
   app.route("/", classify(deps));
   app.route("/", tokenize(deps));
+  app.route("/", feedbackBatch(deps));
+  app.route("/", feedback(deps));
   return app;
 }
 

@@ -5,6 +5,7 @@
  */
 import { join } from "node:path";
 import { CannotError, orCannot } from "../src/config/cannot.ts";
+import type { Feedback } from "../src/feedback/feedback.ts";
 import type { ContentGuard } from "../src/infer/guard.ts";
 import type { SamplingOptions } from "../src/infer/sampler.ts";
 import { ChatTemplate } from "../src/prompt/chat_template.ts";
@@ -24,6 +25,8 @@ export interface ServeDeps {
   readonly store: CompletionStore | undefined;
   /** Whether the texts of prompts are kept with them, and not only their ids. */
   readonly storePrompts: boolean;
+  /** What people say of them; undefined where nothing is kept. */
+  readonly feedback?: Feedback | undefined;
   /** What may not be written. */
   readonly guard: ContentGuard;
   /** Judges finished texts; without it nothing is held back. */

@@ -19,6 +19,7 @@ export type ErrorStatus =
   | 404
   | 405
   | 409
+  | 410
   | 413
   | 415
   | 429
@@ -92,6 +93,7 @@ const TYPES: Readonly<Record<ErrorStatus, string>> = {
   404: "invalid_request_error",
   405: "invalid_request_error",
   409: "conflict_error",
+  410: "invalid_request_error",
   413: "invalid_request_error",
   415: "invalid_request_error",
   429: "overloaded",

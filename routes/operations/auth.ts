@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { MiddlewareHandler } from "hono";
+import type { Context, MiddlewareHandler } from "hono";
 import { type ApiKey, type ApiKeys, mayDo, type Scope } from "../../src/config/api_keys.ts";
 import { ApiError } from "../errors.ts";
 
@@ -17,9 +17,13 @@ declare module "hono" {
 /** The keys as of now; undefined where none are asked for. */
 export type CurrentKeys = () => Promise<ApiKeys | undefined>;
 
-/** Lets only keys with a scope through. */
-export function requireScope(currentKeys: CurrentKeys, scope: Scope): MiddlewareHandler {
+/** Lets only keys with a scope through: always the same, or what a method and a path ask for. */
+export function requireScope(
+  currentKeys: CurrentKeys,
+  wanted: Scope | ((method: string, path: string) => Scope),
+): MiddlewareHandler {
   return async (c, next) => {
+    const scope = typeof wanted === "string" ? wanted : wanted(c.req.method, c.req.path);
     const keys = await currentKeys();
     if (keys === undefined) return await next();
     const text = /^Bearer +(\S+)$/i.exec(c.req.header("authorization") ?? "")?.[1];
@@ -42,4 +46,9 @@ export function requireScope(currentKeys: CurrentKeys, scope: Scope): Middleware
     c.set("apiKey", key);
     await next();
   };
+}
+
+/** Id of the request's key; undefined where none are asked for. */
+export function apiKeyIdOf(c: Context): string | undefined {
+  return (c.get("apiKey") as ApiKey | undefined)?.id;
 }

@@ -53,6 +53,7 @@ const WORDS: Readonly<Record<ErrorStatus, string>> = {
   404: "There is no such thing",
   405: "Not with this method",
   409: "It contradicts what is there",
+  410: "It was there, and is no longer kept",
   413: "The body is too large",
   415: "The body is not application/json",
   429: "Too much is under way; `retry-after-ms` says when there should be room",

@@ -21,6 +21,8 @@ import { CannotError, systemState } from "../config/cannot.ts";
 import { loadConfig } from "../config/config.ts";
 import { CompletionStore } from "../feedback/completion_store.ts";
 import { openDatabase } from "../feedback/database.ts";
+import { type Feedback, openFeedback } from "../feedback/feedback.ts";
+import { LabelerIds } from "../feedback/labeler_ids.ts";
 import { ContentGuard } from "../infer/guard.ts";
 import { newestRun, runsRoot } from "../run/run_folder.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -89,7 +91,7 @@ export async function serve(options: ServeCommand): Promise<number> {
   const stopped = signals();
   const closers: (() => unknown)[] = [() => server.shutdown()];
   try {
-    const store = config.store ? openStore(config, root, closers) : undefined;
+    const feedback = config.store ? openStore(config, root, closers) : undefined;
     const runtime = await openWorker({
       root,
       runs,
@@ -109,7 +111,8 @@ export async function serve(options: ServeCommand): Promise<number> {
     const deps: ServeDeps = {
       runtime,
       tokenizers,
-      store,
+      store: feedback?.completions,
+      feedback,
       storePrompts: config.storePrompts,
       guard,
       moderation: config.moderation && new ClassifierModeration(
@@ -221,18 +224,24 @@ function listen(
 }
 
 /** Opens the database, and sees to it that it stays within its bounds. */
-function openStore(config: ServeConfig, root: string, closers: (() => unknown)[]): CompletionStore {
-  const database = openDatabase(config.database ?? join(root, "brachio.sqlite"));
+function openStore(config: ServeConfig, root: string, closers: (() => unknown)[]): Feedback {
+  const path = config.database ?? join(root, "brachio.sqlite");
+  const database = openDatabase(path);
   const store = new CompletionStore(database);
+  const feedback = openFeedback(database, store, {
+    labelers: LabelerIds.open(`${path}.salt`),
+    bounds: config.labelers,
+  });
   const retention = { maxAgeSeconds: 86_400 * config.storeDays, maxBytes: config.storeBytes };
   const expire = () => store.expire(Date.now() / 1000, retention);
   const timer = setInterval(expire, EXPIRE_EVERY_MS);
   closers.push(() => {
     clearInterval(timer);
+    feedback.store.close();
     store.close();
     database.close();
   });
-  return store;
+  return feedback;
 }
 
 /** Signals that end the server. */

@@ -4,6 +4,7 @@
  * @module
  */
 import { z } from "zod";
+import { DEFAULT_BOUNDS, type LabelerBounds } from "../feedback/labeler_limits.ts";
 
 /** What a server may be told. */
 export interface ServeConfig {
@@ -41,6 +42,8 @@ export interface ServeConfig {
   storeDays: number;
   /** Most bytes that completions may take; the oldest go first. */
   storeBytes: number;
+  /** How much feedback each labeler may send. */
+  labelers: LabelerBounds;
   /** Memory for keys and values, of each model. */
   cacheBytes?: number | undefined;
   /** How keys and values are kept: f16 takes half the memory, and rounds them. */
@@ -91,6 +94,11 @@ export const serveSchema: z.ZodType<ServeConfig> = z.strictObject({
   storePrompts: z.boolean().default(false),
   storeDays: z.number().positive().default(30),
   storeBytes: z.int().min(0).default(2 ** 30),
+  labelers: z.strictObject({
+    ratePerSecond: z.number().positive().default(DEFAULT_BOUNDS.ratePerSecond),
+    burst: z.int().min(1).default(DEFAULT_BOUNDS.burst),
+    perDay: z.int().min(1).default(DEFAULT_BOUNDS.perDay),
+  }).prefault({}),
   cacheBytes: z.int().min(1).optional(),
   cache: z.enum(["f32", "f16"]).default("f32"),
   weights: z.enum(["f32", "f16"]).default("f32"),

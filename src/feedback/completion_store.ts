@@ -3,8 +3,11 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { blobOf, bytesOf, floatsOf, textOf, wordsOf } from "./blobs.ts";
 import { transaction } from "./database.ts";
+import { GroupCommit } from "./group_commit.ts";
 
 /** What served a completion. */
 export type CompletionKind = "completion" | "chat" | "few_shot" | "cot";
@@ -56,17 +59,27 @@ const ROW_BYTES = 200;
 /** The part of the database that keeps completions. */
 export class CompletionStore {
   readonly #database: DatabaseSync;
-  readonly #statements: Record<"insert" | "read" | "erase" | "oldest" | "total", StatementSync>;
-  #waiting: { record: CompletionRecord; resolve: () => void; reject: (error: unknown) => void }[] =
-    [];
-  #closed = false;
+  readonly #statements: Record<
+    | "insert"
+    | "read"
+    | "erase"
+    | "eraseFeedback"
+    | "oldest"
+    | "total"
+    | "mark"
+    | "unmark"
+    | "marked",
+    StatementSync
+  >;
+  readonly #group: GroupCommit<CompletionRecord, void>;
 
   /** Prepares the statements; the database is the caller's to close. */
   constructor(database: DatabaseSync) {
     this.#database = database;
+    this.#group = new GroupCommit(database, { write: (record) => this.#insert(record) });
     this.#statements = {
       insert: database.prepare(
-        "INSERT INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       ),
       read: database.prepare("SELECT * FROM completions WHERE id = ?"),
       erase: database.prepare("DELETE FROM completions WHERE id = ?"),
@@ -74,6 +87,13 @@ export class CompletionStore {
         "SELECT id, created, size_bytes FROM completions ORDER BY created LIMIT ?",
       ),
       total: database.prepare("SELECT value FROM totals WHERE name = 'completion_bytes'"),
+      eraseFeedback: database.prepare(
+        "DELETE FROM feedback WHERE seq IN " +
+          "(SELECT seq FROM feedback_candidates WHERE completion_id = ?)",
+      ),
+      mark: database.prepare("INSERT OR REPLACE INTO expired_completions VALUES (?, ?)"),
+      unmark: database.prepare("DELETE FROM expired_completions WHERE expired < ?"),
+      marked: database.prepare("SELECT 1 FROM expired_completions WHERE id = ?"),
     };
   }
 
@@ -85,34 +105,12 @@ export class CompletionStore {
    * @throws {Error} When the id is there already or the disk is full; nothing of it is kept then.
    */
   save(record: CompletionRecord): Promise<void> {
-    if (this.#closed) return Promise.reject(new Error("Cannot save a completion: an open store"));
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#waiting.push({ record, resolve, reject });
-    if (this.#waiting.length === 1) setTimeout(() => this.flush(), 0);
-    return promise;
+    return this.#group.add(record);
   }
 
   /** Commits what waits. */
   flush(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    if (waiting.length === 0) return;
-    try {
-      transaction(this.#database, () => waiting.forEach(({ record }) => this.#insert(record)));
-    } catch (error) {
-      if (waiting.length === 1) return waiting[0]!.reject(error);
-      // One of them is at fault: each by itself, so that the others do not suffer.
-      for (const one of waiting) {
-        try {
-          transaction(this.#database, () => this.#insert(one.record));
-          one.resolve();
-        } catch (ownError) {
-          one.reject(ownError);
-        }
-      }
-      return;
-    }
-    for (const { resolve } of waiting) resolve();
+    this.#group.flush();
   }
 
   /** A completion by its id, or undefined. */
@@ -125,20 +123,28 @@ export class CompletionStore {
       created: Number(row.created),
       model: String(row.model),
       weightsHash: String(row.weights_hash),
-      promptIds: [...words(row.prompt_ids as Uint8Array)],
+      promptIds: wordsOf(row.prompt_ids as Uint8Array),
       prompt: row.prompt === null ? undefined : textOf(row.prompt as Uint8Array),
       text: textOf(row.text as Uint8Array),
-      tokenIds: [...words(row.token_ids as Uint8Array)],
-      logProbabilities: [...new Float32Array(words(row.log_probabilities as Uint8Array).buffer)],
+      tokenIds: wordsOf(row.token_ids as Uint8Array),
+      logProbabilities: floatsOf(row.log_probabilities as Uint8Array),
       sampling: JSON.parse(String(row.sampling)),
       maxTokens: Number(row.max_tokens),
       finishReason: row.finish_reason as CompletionRecord["finishReason"],
     };
   }
 
-  /** Erases a completion and all that refers to it. @returns whether there was one */
+  /** Whether there was a completion of this id that became too old, or too much. */
+  isExpired(id: string): boolean {
+    return this.#statements.marked.get(id) !== undefined;
+  }
+
+  /** Erases a completion, and all feedback that refers to it. @returns whether there was one */
   erase(id: string): boolean {
-    return Number(this.#statements.erase.run(id).changes) > 0;
+    return transaction(this.#database, () => {
+      this.#statements.eraseFeedback.run(id);
+      return Number(this.#statements.erase.run(id).changes) > 0;
+    });
   }
 
   /** Bytes of all that is kept. */
@@ -147,7 +153,8 @@ export class CompletionStore {
   }
 
   /**
-   * Erases what is too old, and the oldest while all is too much: one batch.
+   * Erases what is too old, and the oldest while all is too much: one batch. Feedback on it stays,
+   * as it has its own copies; that a completion expired is remembered for as long as it was kept.
    *
    * @param now seconds since 1970
    * @returns how many were erased; a full batch means that more may be left
@@ -160,9 +167,11 @@ export class CompletionStore {
       for (const row of this.#statements.oldest.all(ERASE_BATCH)) {
         if (Number(row.created) >= now - maxAgeSeconds && excessBytes <= 0) break;
         this.#statements.erase.run(String(row.id));
+        this.#statements.mark.run(String(row.id), Math.floor(now));
         excessBytes -= Number(row.size_bytes);
         count++;
       }
+      this.#statements.unmark.run(Math.floor(now - maxAgeSeconds));
       return count;
     });
     if (erased > 0) this.#database.exec("PRAGMA incremental_vacuum");
@@ -171,17 +180,16 @@ export class CompletionStore {
 
   /** Commits what waits, and takes no more. */
   close(): void {
-    this.flush();
-    this.#closed = true;
+    this.#group.close();
   }
 
   #insert(record: CompletionRecord): void {
-    const promptIds = bytesOf(Uint32Array.from(record.promptIds));
-    const tokenIds = bytesOf(Uint32Array.from(record.tokenIds));
-    const logProbabilities = bytesOf(Float32Array.from(record.logProbabilities));
+    const promptIds = blobOf(Uint32Array.from(record.promptIds));
+    const tokenIds = blobOf(Uint32Array.from(record.tokenIds));
+    const logProbabilities = blobOf(Float32Array.from(record.logProbabilities));
     const sampling = JSON.stringify(record.sampling);
-    const prompt = record.prompt === undefined ? null : new TextEncoder().encode(record.prompt);
-    const text = new TextEncoder().encode(record.text);
+    const prompt = record.prompt === undefined ? null : bytesOf(record.prompt);
+    const text = bytesOf(record.text);
     const blobs = [promptIds, prompt ?? [], text, tokenIds, logProbabilities];
     this.#statements.insert.run(
       record.id,
@@ -198,19 +206,7 @@ export class CompletionStore {
       record.maxTokens,
       record.finishReason,
       blobs.reduce((sum, { length }) => sum + length, ROW_BYTES + sampling.length),
+      createHash("sha256").update(promptIds).digest("hex").slice(0, 32),
     );
   }
-}
-
-function bytesOf({ buffer }: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>): Uint8Array {
-  return new Uint8Array(buffer);
-}
-
-function textOf(bytes: Uint8Array): string {
-  return new TextDecoder().decode(bytes);
-}
-
-/** A copy, as a blob need not be aligned. */
-function words(bytes: Uint8Array): Uint32Array<ArrayBuffer> {
-  return new Uint32Array(bytes.slice().buffer);
 }

@@ -44,6 +44,56 @@ const MIGRATIONS: readonly string[] = [
     UPDATE totals SET value = value - old.size_bytes WHERE name = 'completion_bytes';
   END;
   `,
+  `
+  ALTER TABLE completions ADD COLUMN prompt_key TEXT; -- the same for the same ids of a prompt
+  CREATE INDEX completions_by_prompt ON completions (prompt_key, created);
+  CREATE TABLE expired_completions (id TEXT PRIMARY KEY, expired INTEGER NOT NULL)
+    STRICT, WITHOUT ROWID;
+  CREATE INDEX expired_completions_by_age ON expired_completions (expired);
+
+  CREATE TABLE feedback (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, -- never given twice: a reader goes on after the last
+    id TEXT NOT NULL UNIQUE,
+    key_hash BLOB NOT NULL UNIQUE, -- of the idempotency key, within an API key
+    body_hash BLOB NOT NULL,
+    type TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    labeler TEXT NOT NULL, -- a salted hash
+    labeler_kind TEXT NOT NULL,
+    prompt_hash TEXT NOT NULL, -- salted
+    split TEXT NOT NULL,
+    confidence INTEGER,
+    pairs INTEGER NOT NULL,
+    dataset_version INTEGER NOT NULL,
+    supersedes TEXT,
+    superseded_by TEXT,
+    prompt BLOB,
+    prompt_ids BLOB,
+    judgement TEXT NOT NULL, -- JSON
+    details BLOB NOT NULL -- JSON
+  ) STRICT;
+  CREATE INDEX feedback_by_labeler ON feedback (labeler, created);
+  CREATE INDEX feedback_by_prompt ON feedback (prompt_hash);
+  CREATE TABLE feedback_candidates (
+    seq INTEGER NOT NULL REFERENCES feedback (seq) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    completion_id TEXT,
+    text BLOB NOT NULL,
+    model TEXT,
+    sampling TEXT,
+    weights_hash TEXT,
+    token_ids BLOB,
+    log_probabilities BLOB,
+    finish_reason TEXT,
+    PRIMARY KEY (seq, position)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX feedback_by_completion ON feedback_candidates (completion_id)
+    WHERE completion_id IS NOT NULL;
+  INSERT INTO totals VALUES ('dataset_version', 0);
+  CREATE TRIGGER feedback_gone AFTER DELETE ON feedback BEGIN
+    UPDATE totals SET value = value + 1 WHERE name = 'dataset_version';
+  END;
+  `,
 ];
 
 /** Opens the file, made where there is none. @throws {CannotError} when it is not one of ours */

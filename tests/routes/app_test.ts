@@ -5,6 +5,7 @@ import { BoundedAdmission } from "../../routes/operations/admission.ts";
 import { Lifecycle } from "../../routes/operations/lifecycle.ts";
 import { ServerMetrics } from "../../routes/operations/metrics.ts";
 import { ApiKeys } from "../../src/config/api_keys.ts";
+import { FeedbackServe } from "../support/feedback.ts";
 import { type LogLine, recordingLogger } from "../support/logger.ts";
 import { FakeServe, type FakeServeOptions } from "../support/serve.ts";
 
@@ -209,4 +210,63 @@ Deno.test("createLoadingApp() says that it is loading", async () => {
   assertEquals([response.status, (await response.json()).error.code], [503, "loading"]);
   assert(response.headers.has("retry-after-ms"));
   assertEquals((await request(app, "/health")).status, 503);
+});
+
+Deno.test("createApp() lets keys do with feedback what their scopes say", async () => {
+  let keys = new ApiKeys();
+  const texts: Record<string, string> = {};
+  for (const scope of ["infer", "feedback:write", "feedback:read", "admin"] as const) {
+    const made = keys.create(scope, [scope], 0);
+    keys = made.keys;
+    texts[scope] = made.text;
+  }
+  using serve = new FeedbackServe();
+  const { app } = make({ keys, serve: { feedback: serve.feedback } });
+  const body = JSON.stringify({
+    type: "rating",
+    prompt: "p",
+    candidates: [{ text: "a" }],
+    rating: { value: true },
+  });
+  const batch = JSON.stringify({ items: [JSON.parse(body)] });
+  const cases: [method: string, path: string, body: string | undefined, ...scopes: string[]][] = [
+    ["POST", "", body, "feedback:write", "admin"],
+    ["POST", "/batch", batch, "feedback:write", "admin"],
+    ["GET", "", undefined, "feedback:read", "admin"],
+    ["GET", "/fb-1", undefined, "feedback:read", "admin"],
+    ["DELETE", "/fb-none", undefined, "admin"],
+  ];
+  for (const [method, path, body, ...allowed] of cases) {
+    for (const [scope, text] of Object.entries(texts)) {
+      const response = await request(app, `/v1/feedback${path}`, {
+        method,
+        headers: { authorization: `Bearer ${text}` },
+        ...(body === undefined ? {} : { body }),
+      });
+      const answer = await response.json();
+      const isAllowed = answer.error?.code !== "insufficient_scope";
+      assertEquals(isAllowed, allowed.includes(scope), `${method} ${path} with ${scope}`);
+      if (!isAllowed) assertEquals(response.status, 403);
+    }
+  }
+  // Two keys without a labeler's name are two labelers.
+  const { data } = await (await request(app, "/v1/feedback", {
+    headers: { authorization: `Bearer ${texts.admin}` },
+  })).json();
+  // deno-lint-ignore no-explicit-any
+  assertEquals(new Set(data.map(({ labeler }: any) => labeler.id)).size, 2);
+});
+
+Deno.test("createApp() refuses feedback that is too large, and stores nothing of it", async () => {
+  using serve = new FeedbackServe();
+  const { app } = make({ serve: { feedback: serve.feedback } });
+  const rating = { type: "rating", prompt: "p", rating: { value: true } };
+  const send = (text: string) =>
+    request(app, "/v1/feedback", {
+      body: JSON.stringify({ ...rating, candidates: [{ text }] }),
+    });
+  const response = await send("x".repeat(3_000));
+  assertEquals([response.status, (await response.json()).error.code], [413, "request_too_large"]);
+  assertEquals(serve.feedback.store.datasetVersion, 0);
+  assertEquals((await send("x")).status, 201);
 });

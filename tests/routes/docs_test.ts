@@ -5,6 +5,8 @@ import { classifyPaths } from "../../routes/classify.ts";
 import { completionPaths } from "../../routes/completions.ts";
 import { cotPaths } from "../../routes/cot.ts";
 import { docs } from "../../routes/docs.ts";
+import { feedbackPaths } from "../../routes/feedback.ts";
+import { feedbackBatchPaths } from "../../routes/feedback_batch.ts";
 import { fewShotPaths } from "../../routes/few_shot.ts";
 import { modelPaths } from "../../routes/models.ts";
 import { openapi, openApiDocument } from "../../routes/openapi.ts";
@@ -19,6 +21,8 @@ const PARTS = [
   modelPaths,
   tokenizePaths,
   classifyPaths,
+  feedbackBatchPaths,
+  feedbackPaths,
 ];
 
 Deno.test("/openapi.json is the description", async () => {

@@ -16,6 +16,8 @@ import {
   type PromptMeter,
   type ServeDeps,
 } from "../../routes/deps.ts";
+import { feedback } from "../../routes/feedback.ts";
+import { feedbackBatch } from "../../routes/feedback_batch.ts";
 import { fewShot } from "../../routes/few_shot.ts";
 import { models } from "../../routes/models.ts";
 import { tokenize } from "../../routes/tokenize.ts";
@@ -91,11 +93,11 @@ export class FakeServe {
   /** With what the test chose, and fakes for all else. */
   constructor(options: FakeServeOptions = {}) {
     const { script = "", config = { chat_template: CHAT_TEMPLATE }, ...rest } = options;
-    const { models: served, cachedTokens, before, score, shares, tokenizer, ...deps } = rest;
+    const { models: fakes, cachedTokens, before, score, shares, tokenizer, ...deps } = rest;
     const write = typeof script === "string" ? () => ids(script) : script;
     this.runtime = new FakeRuntime({
       script: write,
-      ...(served === undefined ? {} : { models: served }),
+      ...(fakes === undefined ? {} : { models: fakes }),
       ...(cachedTokens === undefined ? {} : { cachedTokens }),
       ...(before === undefined ? {} : { before }),
       ...(score === undefined ? {} : { score }),
@@ -135,7 +137,8 @@ export class FakeServe {
       ...deps,
     };
     this.app = new Hono();
-    for (const routes of [completions, chat, fewShot, cot, models, tokenize, classify]) {
+    const served = [completions, chat, fewShot, cot, models, tokenize, classify];
+    for (const routes of [...served, feedbackBatch, feedback]) {
       this.app.route("/", routes(this.deps));
     }
   }
