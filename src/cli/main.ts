@@ -50,6 +50,8 @@ function program(setStatus: (status: number) => void): Command {
   root.addCommand(serveCommand(setStatus));
   root.addCommand(keysCommand(setStatus));
 
+  root.addCommand(worldCommand(setStatus));
+
   const tokenizer = root.command("tokenizer")
     .description("make a tokenizer")
     .action(() => {
@@ -301,6 +303,25 @@ function serveCommand(setStatus: (status: number) => void): Command {
     .configureOutput({ writeErr: () => {} })
     .exitOverride()
     .action(async (options) => setStatus(await (await import("./serve.ts")).serve(options)));
+}
+
+function worldCommand(setStatus: (status: number) => void): Command {
+  return new Command("world")
+    .description("show the built-in data; without --family: what it amounts to")
+    .option("--family <name>", "story, reading, rule, instruction, …")
+    .option("--split <name>", "train, valid or test; of instructions reward and ppo, too", "train")
+    .option("--count <count>", "how many; 2,000 for numbers, else 5", count("--count"))
+    .option("--from <index>", "the first", count("--from"), 0)
+    .option("--seed <number>", "of the draws", count("--seed"), 0)
+    .option("--vocab-size <count>", "of the tokenizer to count with", count("--vocab-size"), 1024)
+    .option("--rows", "lines of JSON to train on; without --family: documents to pre-train on")
+    .option("--json", "print it as JSON")
+    .configureOutput({ writeErr: () => {} })
+    .exitOverride()
+    .action(async (options) => {
+      const many = options.family === undefined && !options.rows ? 2000 : 5;
+      setStatus((await import("./world.ts")).showWorld({ count: many, ...options }));
+    });
 }
 
 function keysCommand(setStatus: (status: number) => void): Command {
