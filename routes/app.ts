@@ -16,6 +16,7 @@ import { docs } from "./docs.ts";
 import { ApiError, errorHandler, notFoundHandler } from "./errors.ts";
 import { feedback, feedbackPaths } from "./feedback.ts";
 import { feedbackBatch, feedbackBatchPaths } from "./feedback_batch.ts";
+import { feedbackQueue, feedbackQueuePaths } from "./feedback_queue.ts";
 import { fewShot, fewShotPaths } from "./few_shot.ts";
 import { modelPaths, models } from "./models.ts";
 import { openapi } from "./openapi.ts";
@@ -70,6 +71,7 @@ export function createApp(deps: ServeDeps, options: AppOptions & { metrics: Serv
       tokenizePaths,
       classifyPaths,
       feedbackBatchPaths,
+      feedbackQueuePaths,
       feedbackPaths,
     ]),
   );
@@ -85,6 +87,7 @@ export function createApp(deps: ServeDeps, options: AppOptions & { metrics: Serv
   app.route("/", classify(deps));
   app.route("/", tokenize(deps));
   app.route("/", feedbackBatch(deps));
+  app.route("/", feedbackQueue(deps));
   app.route("/", feedback(deps));
   return app;
 }

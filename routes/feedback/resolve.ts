@@ -46,8 +46,12 @@ export function labelerOf(
   body: FeedbackRequest,
   { apiKey }: Sender,
 ): string {
-  const named = body.labeler?.id;
-  return labelers.labeler(named === undefined ? `key:${apiKey ?? ""}` : `id:${named}`);
+  return labelers.labeler(labelerName(body.labeler?.id, apiKey));
+}
+
+/** What is hashed of a labeler: its id, or else whose key it is. */
+export function labelerName(id: string | undefined, apiKey: string | undefined): string {
+  return id === undefined ? `key:${apiKey ?? ""}` : `id:${id}`;
 }
 
 /**

@@ -9,6 +9,7 @@ import type { Feedback } from "../../src/feedback/feedback.ts";
 import type { FeedbackRecord } from "../../src/feedback/feedback_record.ts";
 import type { FeedbackFilter } from "../../src/feedback/feedback_store.ts";
 import { invalidBody } from "../errors.ts";
+import { labelerName } from "./resolve.ts";
 import type { FeedbackBody, FilterQuery } from "../schemas/feedback_read.ts";
 
 /**
@@ -38,7 +39,7 @@ export function filterOf(query: FilterQuery, { labelers }: Feedback): FeedbackFi
 
 /** Hash of a labeler that a query names by id or by hash. */
 export function knownLabeler(text: string, labelers: Feedback["labelers"]): string {
-  return labelers.isHash(text) ? text : labelers.labeler(`id:${text}`);
+  return labelers.isHash(text) ? text : labelers.labeler(labelerName(text, undefined));
 }
 
 /** A record; `whole`: with the tokens of its texts. */

@@ -6,6 +6,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { CompletionStore } from "./completion_store.ts";
 import { FeedbackStore } from "./feedback_store.ts";
+import { LabelQueue, type QueueScorer } from "./label_queue.ts";
 import { LabelerIds } from "./labeler_ids.ts";
 import { DEFAULT_BOUNDS, type LabelerBounds, LabelerLimits } from "./labeler_limits.ts";
 
@@ -19,6 +20,8 @@ export interface Feedback {
   readonly labelers: LabelerIds;
   /** Bounds of each labeler. */
   readonly limits: LabelerLimits;
+  /** What is to be labelled next. */
+  readonly queue: LabelQueue;
 }
 
 /** How feedback is taken in. */
@@ -27,6 +30,8 @@ export interface FeedbackOptions {
   readonly labelers?: LabelerIds;
   /** Bounds of each labeler. @default {@linkcode DEFAULT_BOUNDS} */
   readonly bounds?: LabelerBounds;
+  /** Tells how good answers are, for the queue. @default the fewest judgements come first */
+  readonly scorer?: QueueScorer | undefined;
   /** The time, milliseconds since 1970. @default Date.now */
   readonly nowMs?: () => number;
 }
@@ -44,5 +49,6 @@ export function openFeedback(
     bounds,
     nowMs,
   );
-  return { store, completions, labelers, limits };
+  const queue = new LabelQueue(database, { scorer: options.scorer, nowMs });
+  return { store, completions, labelers, limits, queue };
 }

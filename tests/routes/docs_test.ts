@@ -7,6 +7,7 @@ import { cotPaths } from "../../routes/cot.ts";
 import { docs } from "../../routes/docs.ts";
 import { feedbackPaths } from "../../routes/feedback.ts";
 import { feedbackBatchPaths } from "../../routes/feedback_batch.ts";
+import { feedbackQueuePaths } from "../../routes/feedback_queue.ts";
 import { fewShotPaths } from "../../routes/few_shot.ts";
 import { modelPaths } from "../../routes/models.ts";
 import { openapi, openApiDocument } from "../../routes/openapi.ts";
@@ -22,6 +23,7 @@ const PARTS = [
   tokenizePaths,
   classifyPaths,
   feedbackBatchPaths,
+  feedbackQueuePaths,
   feedbackPaths,
 ];
 

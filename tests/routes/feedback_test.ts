@@ -651,3 +651,32 @@ Deno.test("a disk that takes nothing is a 503, to be tried again", async () => {
   assertEquals(headers.get("retry-after-ms"), "1000");
   assertEquals(serve.errors.length, 1);
 });
+
+Deno.test("GET /v1/feedback/next gives what can be sent back as it is", async () => {
+  using serve = new FeedbackServe();
+  assertEquals((await get(serve, "/next")).answer, {
+    object: "feedback.queue",
+    data: [],
+    chosen_by: "fewest_judgements",
+    reward_model: null,
+    waiting: 0,
+  });
+  await serve.serveBefore(completion("c1"), completion("c2"), completion("c3"));
+  const { answer } = await get(serve, "/next?labeler=ann&candidates=3");
+  const [task] = answer.data;
+  assertEquals([answer.waiting, task.prompt, task.candidates.length], [1, "hello", 3]);
+  assertEquals(Object.keys(task.candidates[0]).sort(), ["completion_id", "text"]);
+  const { status } = await send(serve, {
+    type: "ranking",
+    completion_ids: task.candidates.map((candidate: Json) => candidate.completion_id),
+    ranking: [[task.presented_order[0]], task.presented_order.slice(1)],
+    presented_order: task.presented_order,
+    labeler: { id: "ann" },
+  });
+  assertEquals(status, 201);
+  assertEquals((await get(serve, "/next?labeler=ann")).answer.data, []);
+  assertEquals((await get(serve, "/next?labeler=bob")).answer.data.length, 1);
+  for (const query of ["?candidates=1", "?candidates=10", "?limit=0", "?limit=21", "?labeler="]) {
+    assertEquals((await get(serve, `/next${query}`)).status, 400, query);
+  }
+});
