@@ -16,6 +16,7 @@ import { docs } from "./docs.ts";
 import { ApiError, errorHandler, notFoundHandler } from "./errors.ts";
 import { feedback, feedbackPaths } from "./feedback.ts";
 import { feedbackBatch, feedbackBatchPaths } from "./feedback_batch.ts";
+import { feedbackExport, feedbackExportPaths } from "./feedback_export.ts";
 import { feedbackQueue, feedbackQueuePaths } from "./feedback_queue.ts";
 import { fewShot, fewShotPaths } from "./few_shot.ts";
 import { modelPaths, models } from "./models.ts";
@@ -72,6 +73,7 @@ export function createApp(deps: ServeDeps, options: AppOptions & { metrics: Serv
       classifyPaths,
       feedbackBatchPaths,
       feedbackQueuePaths,
+      feedbackExportPaths,
       feedbackPaths,
     ]),
   );
@@ -88,6 +90,7 @@ export function createApp(deps: ServeDeps, options: AppOptions & { metrics: Serv
   app.route("/", tokenize(deps));
   app.route("/", feedbackBatch(deps));
   app.route("/", feedbackQueue(deps));
+  app.route("/", feedbackExport(deps));
   app.route("/", feedback(deps));
   return app;
 }

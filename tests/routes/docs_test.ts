@@ -7,6 +7,7 @@ import { cotPaths } from "../../routes/cot.ts";
 import { docs } from "../../routes/docs.ts";
 import { feedbackPaths } from "../../routes/feedback.ts";
 import { feedbackBatchPaths } from "../../routes/feedback_batch.ts";
+import { feedbackExportPaths } from "../../routes/feedback_export.ts";
 import { feedbackQueuePaths } from "../../routes/feedback_queue.ts";
 import { fewShotPaths } from "../../routes/few_shot.ts";
 import { modelPaths } from "../../routes/models.ts";
@@ -24,6 +25,7 @@ const PARTS = [
   classifyPaths,
   feedbackBatchPaths,
   feedbackQueuePaths,
+  feedbackExportPaths,
   feedbackPaths,
 ];
 

@@ -680,3 +680,57 @@ Deno.test("GET /v1/feedback/next gives what can be sent back as it is", async ()
     assertEquals((await get(serve, `/next${query}`)).status, 400, query);
   }
 });
+
+Deno.test("stats and exports are of what filters leave", async () => {
+  using serve = new FeedbackServe();
+  assertEquals((await get(serve, "/stats")).answer.records, 0);
+  for (let i = 0; i < 3; i++) {
+    await send(serve, {
+      ...CHOSEN,
+      comment: `${i}`,
+      labeler: { id: `l${i % 2}` },
+      confidence: 3 * i || 1,
+    });
+  }
+  const { answer } = await get(serve, "/stats");
+  assertEquals([answer.object, answer.records, answer.pairs, answer.labelers], [
+    "feedback.stats",
+    3,
+    3,
+    2,
+  ]);
+  assertEquals((await get(serve, "/stats?labeler=l1")).answer.records, 1);
+  const lines = async (query: string) => {
+    const response = await serve.app.request(`${PATH}/export${query}`);
+    assertEquals(response.status, 200);
+    return { headers: response.headers, text: await response.text() };
+  };
+  const { headers, text } = await lines("?format=hh_rlhf&min_confidence=3");
+  assertEquals(headers.get("content-type"), "application/jsonl");
+  assertEquals(headers.get("x-brachio-dataset-version"), "3");
+  const rows = text.trimEnd().split("\n").map((line) => JSON.parse(line));
+  assertEquals(rows.map(Object.keys), [["chosen", "rejected"], ["chosen", "rejected"]]);
+  for (const query of ["?min_confidence=9", "?labeler=nobody", "?model=m", "?since=2033-01-01"]) {
+    assertEquals((await lines(`${query}&format=ranking`)).text, "");
+  }
+  const tasks = JSON.parse((await lines("?format=labelstudio")).text);
+  assertEquals(tasks.length, 3);
+  assertEquals(JSON.parse((await lines("?format=labelstudio&labeler=nobody")).text), []);
+  assertEquals((await get(serve, "/export")).status, 400);
+  const wrong = await get(serve, "/export?format=csv");
+  assertEquals([wrong.status, wrong.answer.error.param], [400, "format"]);
+});
+
+Deno.test("exports leave out what no prompt is kept of, and what was replaced", async () => {
+  using serve = new FeedbackServe();
+  await serve.serveBefore(
+    completion("c1", { prompt: undefined }),
+    completion("c2", { prompt: undefined }),
+  );
+  const { comparison } = CHOSEN;
+  await send(serve, { type: "comparison", completion_ids: ["c1", "c2"], comparison });
+  const old = await send(serve, CHOSEN);
+  await send(serve, { ...CHOSEN, comment: "now", supersedes: old.answer.id });
+  const response = await serve.app.request(`${PATH}/export?format=trl_preference`);
+  assertEquals((await response.text()).trimEnd().split("\n").length, 1);
+});

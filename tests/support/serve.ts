@@ -18,6 +18,7 @@ import {
 } from "../../routes/deps.ts";
 import { feedback } from "../../routes/feedback.ts";
 import { feedbackBatch } from "../../routes/feedback_batch.ts";
+import { feedbackExport } from "../../routes/feedback_export.ts";
 import { feedbackQueue } from "../../routes/feedback_queue.ts";
 import { fewShot } from "../../routes/few_shot.ts";
 import { models } from "../../routes/models.ts";
@@ -139,7 +140,7 @@ export class FakeServe {
     };
     this.app = new Hono();
     const served = [completions, chat, fewShot, cot, models, tokenize, classify];
-    for (const routes of [...served, feedbackBatch, feedbackQueue, feedback]) {
+    for (const routes of [...served, feedbackBatch, feedbackQueue, feedbackExport, feedback]) {
       this.app.route("/", routes(this.deps));
     }
   }
