@@ -116,7 +116,7 @@ function adapterEnv({ lanes, subgroups, f16 }: AdapterOptions): Record<string, s
   if (lanes !== undefined) {
     env.LP_NATIVE_VECTOR_WIDTH = String(lanes * 32);
     // The driver's disk cache does not know one width's code from another's.
-    env.XDG_CACHE_HOME = join(cacheFolder(), "brachio", `lanes-${lanes}`);
+    env.MESA_SHADER_CACHE_DIR = join(cacheFolder(), `brachio-lanes-${lanes}`);
   }
   return env;
 }

@@ -16,6 +16,7 @@ case $1 in
   task)
     printf '%s\\n' "$@"
     echo "runtime=$XDG_RUNTIME_DIR"
+    echo "vectors=$LP_NATIVE_VECTOR_WIDTH $MESA_SHADER_CACHE_DIR"
     exit 7
     ;;
 esac
@@ -145,6 +146,31 @@ systemTest("brachio hands arguments, status and folders on, and is quiet", async
     assertStringIncludes(own.stdout, "runtime=/run/own\n");
   });
 });
+
+systemTest(
+  "brachio asks the software driver for the widest vectors, each in a cache of its own",
+  async () => {
+    const { stdout } = await new Deno.Command("sh", { args: ["-c", "cat /proc/cpuinfo"] }).output();
+    const flags = new TextDecoder().decode(stdout).match(/^flags.*$/m)?.[0].split(/\s+/) ?? [];
+    const isWide = ["f", "bw", "dq", "vl"].every((part) => flags.includes(`avx512${part}`));
+    await withMachine({ deno: deno("2.9.0") }, async ({ run, folder }) => {
+      await Deno.writeTextFile(`${folder}/driver`, "");
+      const cache = `${folder}/home/.local/share/brachio/shaders-512`;
+      assertStringIncludes(
+        (await run(["train"])).stdout,
+        isWide ? `vectors=512 ${cache}\n` : "vectors= \n",
+      );
+      assertEquals(
+        await Deno.stat(cache).then(({ isDirectory }) => isDirectory, () => false),
+        isWide,
+      );
+      const own = await run(["train"], { env: { LP_NATIVE_VECTOR_WIDTH: "128" } });
+      assertStringIncludes(own.stdout, "vectors=128 \n");
+      const cached = await run(["train"], { env: { MESA_SHADER_CACHE_DIR: "/own" } });
+      assertStringIncludes(cached.stdout, "vectors= /own\n");
+    });
+  },
+);
 
 systemTest("brachio brings Deno with npm where there is none, once", async () => {
   await withMachine({ npm: NPM }, async ({ run, folder }) => {
