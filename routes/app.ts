@@ -27,6 +27,7 @@ import { health, type Lifecycle } from "./operations/lifecycle.ts";
 import { scopeOf } from "./operations/scopes.ts";
 import { accessLog } from "./operations/log.ts";
 import { metricsRoute, type ServerMetrics } from "./operations/metrics.ts";
+import { reward, rewardPaths } from "./reward.ts";
 import { tokenize, tokenizePaths } from "./tokenize.ts";
 
 /** What a server is told about its operation. */
@@ -75,6 +76,7 @@ export function createApp(deps: ServeDeps, options: AppOptions & { metrics: Serv
       feedbackQueuePaths,
       feedbackExportPaths,
       feedbackPaths,
+      rewardPaths,
     ]),
   );
   app.use(requireScope(currentKeys, scopeOf));
@@ -87,6 +89,7 @@ export function createApp(deps: ServeDeps, options: AppOptions & { metrics: Serv
   app.route("/", fewShot(deps));
   app.route("/", cot(deps));
   app.route("/", classify(deps));
+  app.route("/", reward(deps));
   app.route("/", tokenize(deps));
   app.route("/", feedbackBatch(deps));
   app.route("/", feedbackQueue(deps));

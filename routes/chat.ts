@@ -119,7 +119,8 @@ export function chatPrompt(
   throw new ApiError(400, message, { param: "messages" });
 }
 
-function plainMessage({ role, content }: ChatRequest["messages"][number]): ChatMessage {
+/** A message as the templates take it. */
+export function plainMessage({ role, content }: ChatRequest["messages"][number]): ChatMessage {
   return {
     role: role === "developer" ? "system" : role,
     content: typeof content === "string" ? content : content.map(({ text }) => text).join(""),

@@ -26,6 +26,7 @@ import type { Send } from "./sse.ts";
 import { countPoints, type PlacedToken, promptText } from "./text/choice_text.ts";
 import { loadModel, roomFor, type TextJob } from "./text/job.ts";
 import { completionLogprobs, joinLogprobs, placePrompt } from "./text/logprobs.ts";
+import { RewardJudge } from "./text/reward.ts";
 import {
   beginJob,
   type BegunJob,
@@ -68,14 +69,19 @@ export function completions(deps: ServeDeps): Hono {
     checkTogether(body);
     const warnings = warningsOf(completionRequest, body);
     const job = await jobOf(deps, body);
-    const begun = beginJob(deps, c.req.raw, job);
-    return await new Completion(deps, { body, warnings, ...begun }).respond(c);
+    const judge = body.best_of_by === "reward"
+      ? await RewardJudge.hold(deps, undefined, "best_of_by")
+      : undefined;
+    const begun = beginJudged(deps, c.req.raw, job, judge);
+    return await new Completion(deps, { body, warnings, judge, ...begun }).respond(c);
   });
   return app;
 }
 
 /** @throws {ApiError} 400 for parameters that contradict each other. */
-function checkTogether({ n, best_of, stream, echo, max_tokens }: CompletionRequest): void {
+function checkTogether(
+  { n, best_of, best_of_by, stream, echo, max_tokens }: CompletionRequest,
+): void {
   const fault = (param: string, message: string) => new ApiError(400, message, { param });
   const texts = n ?? 1;
   if (best_of && best_of < texts) {
@@ -87,6 +93,11 @@ function checkTogether({ n, best_of, stream, echo, max_tokens }: CompletionReque
       `Cannot stream the best of ${best_of} texts: want all of them written ` +
         "first: 'stream' is set",
     );
+  }
+  if (best_of_by === "reward" && stream) {
+    const message =
+      "Cannot stream texts by reward: want all of them written first: 'stream' is set";
+    throw fault("best_of_by", message);
   }
   if (max_tokens === 0 && !echo) {
     throw fault("max_tokens", "Cannot use 'max_tokens': want at least 1 without 'echo': got 0");
@@ -152,8 +163,26 @@ function checkIds(prompts: readonly (readonly number[])[], vocabSize: number): v
   }
 }
 
+/** {@linkcode beginJob} that lets the judge go at the end, or when it throws. */
+function beginJudged(
+  deps: ServeDeps,
+  request: Request,
+  job: TextJob,
+  judge: RewardJudge | undefined,
+): BegunJob {
+  try {
+    const begun = beginJob(deps, request, job);
+    begun.scope.defer(() => judge?.release());
+    return begun;
+  } catch (error) {
+    judge?.release();
+    throw error;
+  }
+}
+
 interface CompletionParts extends BegunJob {
   body: CompletionRequest;
+  judge: RewardJudge | undefined;
   warnings: readonly string[];
 }
 
@@ -193,11 +222,8 @@ class Completion {
   async #whole(written: readonly WrittenPrompt[]): Promise<CompletionResponse> {
     const choices: CompletionChoice[] = [];
     for (const [prompt, { scored, choices: texts }] of written.entries()) {
-      // Equal means keep their order, as the sort is stable.
-      const best = texts.length === this.#n
-        ? texts
-        : texts.toSorted((a, b) => meanLogProbability(b) - meanLogProbability(a));
-      for (const [j, text] of best.slice(0, this.#n).entries()) {
+      const best = await this.#ranked(prompt, texts);
+      for (const [j, { text, reward }] of best.slice(0, this.#n).entries()) {
         const index = prompt * this.#n + j;
         const kept = await this.#keeper.keep(text, index);
         const echo = this.#echo(prompt);
@@ -206,12 +232,36 @@ class Completion {
           text: echo.text + text.text,
           logprobs: this.#logprobs(text.shown, { scored, base: echo.points }),
           finish_reason: text.finishReason,
+          ...(reward === undefined ? {} : { reward }),
           ...kept,
         });
       }
     }
-    const { job } = this.#parts;
-    return { ...this.#object(choices), ...this.#warnings(), usage: usageOf(job, written) };
+    const { job, judge } = this.#parts;
+    return {
+      ...this.#object(choices),
+      ...(judge === undefined ? {} : { reward_model: judge.model.id }),
+      ...this.#warnings(),
+      usage: usageOf(job, written),
+    };
+  }
+
+  /** The best first; equal ones keep their order, as sorts are stable. */
+  async #ranked(prompt: number, texts: WrittenPrompt["choices"]): Promise<Ranked[]> {
+    const { job, judge, scope: { signal } } = this.#parts;
+    if (judge === undefined) {
+      const all = texts.map((text) => ({ text, reward: undefined }));
+      if (texts.length === this.#n) return all;
+      return all.sort((a, b) => meanLogProbability(b.text) - meanLogProbability(a.text));
+    }
+    const promptIds = job.prompts[prompt]!;
+    const rewards = await judge.rewards(texts.map(({ text }) => text), {
+      promptIds,
+      writer: job.loaded,
+      signal,
+    });
+    return texts.map((text, i) => ({ text, reward: rewards[i]! }))
+      .sort((a, b) => (b.reward ?? -Infinity) - (a.reward ?? -Infinity) || 0);
   }
 
   async #stream(send: Send): Promise<void> {
@@ -284,6 +334,12 @@ class Completion {
     const { warnings } = this.#parts;
     return warnings.length > 0 ? { warnings: [...warnings] } : {};
   }
+}
+
+/** A text, and its reward where it was judged: null where it could not be read. */
+interface Ranked {
+  text: WrittenPrompt["choices"][number];
+  reward: number | null | undefined;
 }
 
 /** A prompt as its text, and how many code points that has. */

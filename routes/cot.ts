@@ -31,6 +31,7 @@ import {
   workOf,
 } from "./text/cot_plan.ts";
 import { loadModel } from "./text/job.ts";
+import { RewardJudge, rewardModelOf } from "./text/reward.ts";
 import { Keeper, newHead, respond, type ResponseHead } from "./text/serve.ts";
 
 /** Where it is. */
@@ -63,11 +64,23 @@ export function cot(deps: ServeDeps): Hono {
     const body = await readBody(c, cotRequest);
     const warnings = [...warningsOf(cotRequest, body), ...idleWarnings(body)];
     const voting = votingOf(body);
+    const judgeParam = "self_consistency.aggregate";
+    if (voting.aggregate === "reward") rewardModelOf(deps, undefined, judgeParam);
     const { plan, prompts } = planOf(body, await loadModel(deps, body.model), deps);
-    const scope = new RequestScope(deps, c.req.raw, workOf(plan));
+    const judge = voting.aggregate === "reward"
+      ? await RewardJudge.hold(deps, undefined, judgeParam)
+      : undefined;
+    let scope: RequestScope;
     try {
-      const paths = new CotPaths(deps, plan, scope);
-      const parts = { body, warnings, voting, plan, prompts, scope, paths };
+      scope = new RequestScope(deps, c.req.raw, workOf(plan));
+    } catch (error) {
+      judge?.release();
+      throw error;
+    }
+    scope.defer(() => judge?.release());
+    try {
+      const paths = new CotPaths(deps, plan, scope, judge);
+      const parts = { body, warnings, voting, plan, prompts, scope, paths, judge };
       return await new ChainOfThought(deps, parts).respond(c);
     } catch (error) {
       scope.close();
@@ -85,6 +98,7 @@ interface Parts {
   prompts: CotPrompts;
   scope: RequestScope;
   paths: CotPaths;
+  judge: RewardJudge | undefined;
 }
 
 /** One request's response. */
@@ -137,7 +151,7 @@ class ChainOfThought {
   }
 
   async #path(path: EndedPath): Promise<CotPath> {
-    const { index, written, answer, source, logProbabilities } = path;
+    const { index, written, answer, source, logProbabilities, reward } = path;
     const kept = await this.#keeper.keep(written, index);
     return {
       index,
@@ -148,15 +162,16 @@ class ChainOfThought {
       answer_source: source,
       logprob: finite(total(logProbabilities)),
       mean_logprob: finite(mean(logProbabilities)),
-      reward: null,
+      reward,
       tokens: logProbabilities.length,
       finish_reason: written.finishReason,
     };
   }
 
   #votes(): { told: CotVotes; winner: Answer | undefined } {
-    const ballots = this.#ended.map(({ answer, logProbabilities }) => ({
+    const ballots = this.#ended.map(({ answer, logProbabilities, reward }) => ({
       key: answer?.key,
+      reward: reward ?? undefined,
       logProbability: total(logProbabilities),
       meanLogProbability: mean(logProbabilities),
     }));
@@ -178,7 +193,7 @@ class ChainOfThought {
   }
 
   #result(): CotResult {
-    const { body, plan, prompts, paths, warnings } = this.#parts;
+    const { body, plan, prompts, paths, warnings, judge } = this.#parts;
     const { told, winner } = this.#votes();
     const { prompt, cached, reasoning, answer } = paths.usage;
     return {
@@ -197,6 +212,7 @@ class ChainOfThought {
         prompt_tokens_details: { cached_tokens: cached },
         completion_tokens_details: { reasoning_tokens: reasoning },
       },
+      ...(judge === undefined ? {} : { reward_model: judge.model.id }),
       ...(warnings.length > 0 ? { warnings: [...warnings] } : {}),
     };
   }

@@ -31,6 +31,8 @@ export interface ServeDeps {
   readonly guard: ContentGuard;
   /** Judges finished texts; without it nothing is held back. */
   readonly moderation?: Moderation | undefined;
+  /** Run of the reward model that judges where a request names none. @default the first served */
+  readonly rewardRun?: string | undefined;
   /** Bounds of what may be under way. */
   readonly admission: Admission;
   /** What the metrics are made from. */
@@ -116,7 +118,12 @@ export type FinishReason = "stop" | "length" | "content_filter";
 export interface CompletionStore {
   /** Keeps one; it is on disk when the promise is fulfilled. */
   save(record: CompletionRecord): Promise<void>;
+  /** One that was kept, or undefined; absent where none can be read again. */
+  find?(id: string): KeptCompletion | undefined;
 }
+
+/** What a kept completion tells who judges it. */
+export type KeptCompletion = Pick<CompletionRecord, "id" | "model" | "promptIds" | "text">;
 
 /** A served completion, as it was made. */
 export interface CompletionRecord {

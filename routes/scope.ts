@@ -17,6 +17,7 @@ export class RequestScope extends AbortController {
   readonly #release: () => void;
   readonly #deadline: ReturnType<typeof setTimeout>;
   readonly #listening = new AbortController();
+  readonly #deferred: (() => void)[] = [];
 
   /** Takes the request in. @throws {ApiError} As `Admission.admit`, and when it has ended. */
   constructor(deps: ScopeDeps, request: Request, work: AdmittedWork) {
@@ -34,12 +35,19 @@ export class RequestScope extends AbortController {
     }, deps.deadlineMs);
   }
 
+  /** Calls back once, at the request's end. */
+  defer(act: () => void): void {
+    if (this.#listening.signal.aborted) act();
+    else this.#deferred.push(act);
+  }
+
   /** The request has ended: gives its share back. Without effect a second time. */
   close(): void {
     if (this.#listening.signal.aborted) return;
     this.#listening.abort();
     clearTimeout(this.#deadline);
     this.#release();
+    for (const act of this.#deferred.splice(0)) act();
   }
 }
 

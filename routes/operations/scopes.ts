@@ -19,9 +19,11 @@ const FOR_LABELERS = "/v1/feedback/next";
  * assertEquals(scopeOf("POST", "/v1/feedback"), "feedback:write");
  * assertEquals(scopeOf("GET", "/v1/feedback/stats"), "feedback:read");
  * assertEquals(scopeOf("POST", "/v1/completions"), "infer");
+ * assertEquals(scopeOf("PUT", "/v1/models/tiny/current"), "admin");
  * ```
  */
 export function scopeOf(method: string, path: string): Scope {
+  if (/^\/v1\/models\/[^/]+\/current$/.test(path)) return "admin";
   if (!/^\/v1\/feedback(\/|$)/.test(path)) return "infer";
   if (method === "DELETE") return "admin";
   if (method === "POST" || path === FOR_LABELERS) return "feedback:write";

@@ -26,7 +26,12 @@ export const completionRequest = z.looseObject({
     default: 16,
   }),
   best_of: z.int().min(0).max(20).nullish().meta({
-    description: "Write so many for each prompt, keep the n of the highest mean log-probability",
+    description: "Write so many for each prompt, keep the best n: see best_of_by",
+  }),
+  best_of_by: z.enum(["logprob", "reward"]).nullish().meta({
+    description: "What is best: the highest mean log-probability, or the highest reward under " +
+      "the reward model that is current when the request comes in; reward cannot stream",
+    default: "logprob",
   }),
   echo: z.boolean().nullish().meta({
     description: "Whether the prompt is part of the text",
@@ -63,6 +68,10 @@ export const completionChoice = z.object({
   text: z.string(),
   logprobs: completionLogprobs.nullable(),
   finish_reason: finishReasonSchema.nullable().meta({ description: "null while it is written" }),
+  reward: z.number().nullable().optional().meta({
+    description: "With best_of_by reward; null where the reward model cannot read the text, " +
+      "which then comes last",
+  }),
   completion_id: z.string().optional().meta({
     description: "What feedback calls this text; with its last piece, where it is kept",
   }),
@@ -80,6 +89,9 @@ export const completionResponse = z.object({
   system_fingerprint: z.string(),
   choices: z.array(completionChoice),
   usage: usageSchema.nullish(),
+  reward_model: z.string().optional().meta({
+    description: "The version that judged, run@step; with best_of_by reward",
+  }),
   warnings: z.array(z.string()).optional().meta({ description: "Parameters without effect" }),
 }).meta({ id: "CompletionResponse" });
 

@@ -30,7 +30,8 @@ export const selfConsistency = z.looseObject({
   }),
   top_k: z.int().min(-1).max(2 ** 31 - 1).nullish().meta({ default: 40 }),
   aggregate: z.enum(["majority", "logprob", "length_norm", "reward"]).nullish().meta({
-    description: "What a vote weighs: 1, the probability of its path, or that of a token of it",
+    description: "What a vote weighs: 1, the probability of its path, that of a token of it, or " +
+      "σ(reward) under the reward model that is current when the request comes in",
     default: "majority",
   }),
   early_stop: earlyStop.nullish(),
@@ -102,7 +103,10 @@ export const cotPath = z.object({
   answer_source: z.enum(["marker", "extraction", "last_match", "none"]),
   logprob: z.number().meta({ description: "Of reasoning and answer under the model" }),
   mean_logprob: z.number().meta({ description: "That by the token" }),
-  reward: z.number().nullable(),
+  reward: z.number().nullable().meta({
+    description: "With aggregate reward: of the reasoning, as `completion_id` has it; null where " +
+      "the reward model cannot read it, whose vote weighs nothing",
+  }),
   tokens: z.int().meta({ description: "Of reasoning and answer" }),
   finish_reason: finishReasonSchema.meta({ description: "Why the reasoning ended" }),
 }).meta({ id: "CotPath" });
@@ -148,6 +152,9 @@ export const cotResult = z.object({
   usage: usageSchema.extend({
     completion_tokens_details: z.object({ reasoning_tokens: z.int() }),
   }).meta({ id: "CotUsage", description: "All paths, those that an early stop ended too" }),
+  reward_model: z.string().optional().meta({
+    description: "The version that judged, run@step; with aggregate reward",
+  }),
   warnings: z.array(z.string()).optional().meta({ description: "Parameters without effect" }),
 }).meta({ id: "CotResult" });
 

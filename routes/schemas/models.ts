@@ -23,13 +23,25 @@ export const modelSchema = z.object({
     size: z.int().meta({ description: "Bytes of the weights on the GPU" }),
     step: z.int(),
     weights_hash: z.string(),
-    task: z.string().optional().meta({ description: "What it can classify, where it has a head" }),
+    task: z.string().optional().meta({
+      description:
+        "What it can classify, where it has a head; reward for a reward model, which only scores",
+    }),
     labels: z.array(z.string()).optional(),
+    reward_bias: z.number().optional().meta({ description: "Of a reward model's scores" }),
   }),
 }).meta({ id: "Model" });
 
 /** {@linkcode modelSchema}. */
 export type Model = z.output<typeof modelSchema>;
+
+/** Which version a run serves from now on. */
+export const serveVersion = z.looseObject({
+  step: z.int().min(0).nullish().meta({
+    description: "Of a kept version, so of an older one too; without it the one that the run's " +
+      "`current` names on the disk",
+  }),
+}).meta({ id: "ServeVersion" });
 
 /** All models, the default first. */
 export const modelList = z.object({

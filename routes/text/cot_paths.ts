@@ -13,6 +13,7 @@ import {
 } from "../../src/prompt/cot_answer.ts";
 import { continuedIds } from "../../src/prompt/cot_prompt.ts";
 import type { TextJob } from "./job.ts";
+import type { RewardJudge } from "./reward.ts";
 import { scoreTexts } from "./score.ts";
 import { PromptWriter, startJob, type WriteDeps, type WrittenChoice } from "./write.ts";
 
@@ -46,6 +47,8 @@ export interface EndedPath {
   readonly source: AnswerSource;
   /** Of the tokens of reasoning and answer: natural logarithms. */
   readonly logProbabilities: readonly number[];
+  /** Of the reasoning; null where nobody judges it, or the reward model cannot read it. */
+  readonly reward: number | null;
 }
 
 /** Who is told of paths. */
@@ -97,6 +100,7 @@ export function labelText(choice: string): string {
 export class CotPaths {
   readonly #deps: WriteDeps;
   readonly #plan: CotPlan;
+  readonly #judge: RewardJudge | undefined;
   readonly #scope: AbortController;
   readonly #writer: PromptWriter;
   readonly #paths: readonly Path[];
@@ -104,8 +108,14 @@ export class CotPaths {
   readonly #answerWriters: PromptWriter[] = [];
   readonly #answerPrompts = { tokens: 0, cached: 0 }; // cached: of those that are only scored
 
-  /** Asks the engine. @throws {RangeError} When the request does not fit the model. */
-  constructor(deps: WriteDeps, plan: CotPlan, scope: AbortController) {
+  /**
+   * Asks the engine.
+   *
+   * @param judge gives each path its reward
+   * @throws {RangeError} When the request does not fit the model.
+   */
+  constructor(deps: WriteDeps, plan: CotPlan, scope: AbortController, judge?: RewardJudge) {
+    this.#judge = judge;
     this.#deps = deps;
     this.#plan = plan;
     this.#scope = scope;
@@ -176,18 +186,28 @@ export class CotPaths {
     const path = this.#paths[index]!;
     try {
       path.scope.signal.throwIfAborted();
-      const { answer, source, logProbabilities } = await this.#answer(written, path.scope);
+      const [{ answer, source, logProbabilities }, reward] = await Promise.all([
+        this.#answer(written, path.scope),
+        this.#reward(written, path.scope),
+      ]);
       path.end.resolve({
         index,
         written,
         answer,
         source,
         logProbabilities: [...logsOf(written), ...logProbabilities],
+        reward,
       });
     } catch (error) {
       path.end.reject(error);
       if (!path.isDropped) this.#scope.abort(error);
     }
+  }
+
+  async #reward(written: WrittenChoice, { signal }: AbortController): Promise<number | null> {
+    const { prompts, loaded: writer } = this.#plan.reasoning;
+    const options = { promptIds: prompts[0]!, writer, signal };
+    return (await this.#judge?.rewards([written.text], options))?.[0] ?? null;
   }
 
   async #answer(written: WrittenChoice, scope: AbortController): Promise<FoundAnswer> {

@@ -49,10 +49,6 @@ export interface Voting {
 export function votingOf({ self_consistency }: CotRequest): Voting {
   const { aggregate: asked, early_stop } = self_consistency ?? {};
   const aggregate = asked ?? "majority";
-  if (aggregate === "reward") {
-    const message = "Cannot weigh votes by reward: want a reward model: no reward model is served";
-    throw fault("self_consistency.aggregate", message);
-  }
   const rule = early_stop?.rule ?? "none";
   if (rule !== "none" && aggregate !== "majority") {
     const message = `Cannot stop early: want 'majority' votes, which '${rule}' counts: got ` +

@@ -288,6 +288,7 @@ function serveCommand(setStatus: (status: number) => void): Command {
     .option("--run <name...>", "runs to serve, the first by default")
     .option("--runs <folder>", "folder of all runs: BRACHIO_RUNS, else runs")
     .option("--host <address>", "address to listen at; else 127.0.0.1")
+    .option("--reward <run>", "the reward model that judges; it is served too")
     .option("--port <number>", "port; else 8080, 0 is any that is free", count("--port"))
     .option("--queue <count>", "texts under way and waiting; else 128", count("--queue"))
     .option("--database <file>", "SQLite file of served completions; else in the runs' folder")

@@ -24,7 +24,7 @@ import { openDatabase } from "../feedback/database.ts";
 import { type Feedback, openFeedback } from "../feedback/feedback.ts";
 import { LabelerIds } from "../feedback/labeler_ids.ts";
 import { ContentGuard } from "../infer/guard.ts";
-import { newestRun, runsRoot } from "../run/run_folder.ts";
+import { listRuns, newestRun, runsRoot } from "../run/run_folder.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { openWorker } from "../runtime/worker_client.ts";
 import { type ServeConfig, serveSchema } from "./serve_config.ts";
@@ -37,6 +37,8 @@ export interface ServeCommand {
   runs?: string;
   /** Address to listen at. */
   host?: string;
+  /** Run of the reward model. */
+  reward?: string;
   /** Port. */
   port?: number;
   /** Texts under way and waiting. */
@@ -100,6 +102,7 @@ export async function serve(options: ServeCommand): Promise<number> {
       weightDtype: config.weights,
     });
     closers.unshift(() => runtime.close());
+    checkReward(runtime, config.reward);
     const admission = new BoundedAdmission({
       mostChoices: config.queue,
       mostTokens: config.queueTokens,
@@ -119,6 +122,7 @@ export async function serve(options: ServeCommand): Promise<number> {
         { runtime, tokenizers },
         config.moderation,
       ),
+      rewardRun: config.reward,
       admission,
       meter: metrics,
       logger,
@@ -156,9 +160,10 @@ export async function serve(options: ServeCommand): Promise<number> {
 
 /** Settings that the command line gives; undefined ones are left to the file. */
 function settingsOf(options: ServeCommand): Record<string, unknown> {
-  const { run, host, port, queue, database, cors, allowHost, storePrompts } = options;
+  const { run, host, port, queue, database, cors, allowHost, storePrompts, reward } = options;
   const settings = {
     runs: run,
+    reward,
     host,
     port,
     queue,
@@ -172,10 +177,28 @@ function settingsOf(options: ServeCommand): Record<string, unknown> {
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
 }
 
-/** The runs to serve, the default first; the one that moderates is among them. */
-async function runsOf({ runs, moderation }: ServeConfig, root: string): Promise<string[]> {
-  const named = runs.length > 0 ? runs : [(await newestRun(root)).name];
-  return moderation ? [...new Set([...named, moderation.run])] : named;
+/** The runs to serve, the default first; those that moderate and reward are among them. */
+async function runsOf({ runs, moderation, reward }: ServeConfig, root: string): Promise<string[]> {
+  const named = runs.length > 0 ? runs : [await newestWriter(root)];
+  const others = [moderation?.run, reward].filter((run) => run !== undefined);
+  return [...new Set([...named, ...others])];
+}
+
+/** The newest run that writes texts; the newest of all where none does. */
+async function newestWriter(root: string): Promise<string> {
+  for (const run of await listRuns(root)) {
+    const writes = run.info.stage !== "reward";
+    if (writes && await run.currentStep() !== undefined) return run.name;
+  }
+  return (await newestRun(root)).name;
+}
+
+/** @throws {CannotError} When the run that is to reward is no reward model. */
+function checkReward(runtime: Runtime, run: string | undefined): void {
+  const model = runtime.models().find(({ id }) => id === run);
+  if (run === undefined || model?.reward) return;
+  const state = model?.head ? `it was fine-tuned for ${model.head.task}` : "it has no score";
+  throw new CannotError(`reward with "${run}"`, "want a run of 'train reward'", state);
 }
 
 /**

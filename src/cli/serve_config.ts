@@ -67,6 +67,11 @@ export interface ServeConfig {
     /** From this probability of such a label on a text is withheld. */
     threshold: number;
   } | undefined;
+  /**
+   * The run whose reward model judges where a request names none: `/v1/reward`, `best_of` and votes
+   * by reward. It is served too.
+   */
+  reward?: string | undefined;
   /** Lines of the log: for programs or for people; by default as stderr is a terminal. */
   logFormat?: "json" | "text" | undefined;
 }
@@ -109,5 +114,6 @@ export const serveSchema: z.ZodType<ServeConfig> = z.strictObject({
     labels: z.array(z.string().min(1)).min(1),
     threshold: z.number().gt(0).max(1).default(0.5),
   }).optional(),
+  reward: z.string().min(1).optional(),
   logFormat: z.enum(["json", "text"]).optional(),
 });

@@ -25,6 +25,17 @@ export function rewardHeadToJson({ bias, maxTokens }: RewardHead): Record<string
   return { kind: "reward", bias, maxTokens };
 }
 
+/**
+ * As {@linkcode rewardHeadFromJson}; undefined for the head of another kind.
+ *
+ * @throws {CannotError} When it says that it is of a reward model, and is not.
+ */
+export function rewardHeadOf(json: unknown): RewardHead | undefined {
+  const isReward = typeof json === "object" && json !== null && "kind" in json &&
+    json.kind === "reward";
+  return isReward ? rewardHeadFromJson(json) : undefined;
+}
+
 /** Reads what {@linkcode rewardHeadToJson} wrote. @throws {CannotError} When it is another's. */
 export function rewardHeadFromJson(json: unknown): RewardHead {
   const parsed = schema.safeParse(json);

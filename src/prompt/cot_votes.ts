@@ -10,13 +10,18 @@
  * reasoning and coding with LLMs" (2023), section 3 for the rule "beta"
  * (https://arxiv.org/abs/2305.11860); Y. Li et al., "Escape sky-high cost: early-stopping
  * self-consistency for multi-step reasoning" (2024) for the rule "window"
- * (https://arxiv.org/abs/2401.10480).
+ * (https://arxiv.org/abs/2401.10480); Y. Li et al., "Making large language models better reasoners
+ * with step-aware verifier" (2022), section 3.2, for votes weighed by a judge's probability
+ * (https://arxiv.org/abs/2206.02336).
  *
  * @module
  */
 
-/** What a path's vote weighs: one each, its probability, or that of its tokens in the mean. */
-export type Aggregate = "majority" | "logprob" | "length_norm";
+/**
+ * What a path's vote weighs: one each, its probability, that of its tokens in the mean, or the
+ * probability that it is preferred to a demonstration: σ(reward), as their rewards are 0 on average.
+ */
+export type Aggregate = "majority" | "logprob" | "length_norm" | "reward";
 
 /** A path that has ended. */
 export interface Ballot {
@@ -26,6 +31,8 @@ export interface Ballot {
   readonly logProbability: number;
   /** That by the token. */
   readonly meanLogProbability: number;
+  /** Of a reward model; undefined where there is none, and the path then has no weight by it. */
+  readonly reward?: number | undefined;
 }
 
 /** How many voted for an answer. */
@@ -77,7 +84,12 @@ export function countVotes(ballots: readonly Ballot[], aggregate: Aggregate): Ta
 
 function logWeightOf(ballot: Ballot, aggregate: Aggregate): number {
   if (aggregate === "majority") return 0;
+  if (aggregate === "reward") return logSigmoid(ballot.reward ?? -Infinity);
   return aggregate === "logprob" ? ballot.logProbability : ballot.meanLogProbability;
+}
+
+function logSigmoid(x: number): number {
+  return Math.min(x, 0) - Math.log1p(Math.exp(-Math.abs(x)));
 }
 
 /** When no more paths are wanted. */

@@ -8,7 +8,14 @@ import { EventQueue } from "./event_queue.ts";
 import type { JobEvent, JobInfo } from "./jobs.ts";
 import { fromFault, type FromRuntime, type Port, type ToRuntime } from "./protocol.ts";
 import { noHeadError } from "./classify_queue.ts";
-import type { GenerationStream, Runtime, RuntimeStatus, ServedModel } from "./runtime.ts";
+import type {
+  GenerationStream,
+  RewardHold,
+  Runtime,
+  RuntimeStatus,
+  ServedModel,
+} from "./runtime.ts";
+import { noTextError } from "./silent_engine.ts";
 import type { ExampleTokens } from "./task_classifier.ts";
 
 /** How a {@linkcode RuntimeClient} listens. */
@@ -103,7 +110,7 @@ export class RuntimeClient<Options> implements Runtime {
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): GenerationStream {
     if (this.#failure) throw this.#failure;
-    this.#find(model, "generate");
+    if (this.#find(model, "generate").reward) throw noTextError(model);
     const { signal } = options;
     const id = ++this.#count;
     const cancel = (choice?: number) => {
@@ -123,13 +130,47 @@ export class RuntimeClient<Options> implements Runtime {
   }
 
   /** Shares of the classes of examples; see {@linkcode Runtime.classify}. */
-  async classify(
+  classify(
     model: string,
     examples: readonly ExampleTokens[],
     { signal }: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<readonly Float32Array[]> {
+    return this.#scores(() => {
+      if (!this.#find(model, "classify").head) throw noHeadError(model);
+      return { model, examples };
+    }, signal);
+  }
+
+  /** Holds a version of a reward model; see {@linkcode Runtime.holdReward}. */
+  async holdReward(model: string): Promise<RewardHold> {
     if (this.#failure) throw this.#failure;
-    if (!this.#find(model, "classify").head) throw noHeadError(model);
+    if (!this.#find(model, "score").reward) throw noRewardError(model);
+    const hold = ++this.#count;
+    const held = await this.#call(() => ({ kind: "hold", call: hold, model }), hold) as ServedModel;
+    const { bias } = held.reward!;
+    let isHeld = true;
+    return {
+      model: { ...held, id: `${held.run}@${held.step}` },
+      score: async (dialogues, { signal } = {}) => {
+        if (!isHeld) throw new Error(`Cannot score with "${model}": a held version: it was let go`);
+        const examples = dialogues.map((ids) => ({ copies: [ids] }));
+        const scores = await this.#scores(() => ({ model, examples, hold }), signal);
+        return scores.map(([score]) => score! + bias);
+      },
+      release: () => {
+        if (isHeld) this.#send({ kind: "let go", hold });
+        isHeld = false;
+      },
+    };
+  }
+
+  /** Has examples scored, and sees to it that they are dropped when the signal aborts. */
+  async #scores(
+    ask: () => { model: string; examples: readonly ExampleTokens[]; hold?: number },
+    signal: AbortSignal | undefined,
+  ): Promise<readonly Float32Array[]> {
+    if (this.#failure) throw this.#failure;
+    const asked = ask();
     signal?.throwIfAborted();
     const call = ++this.#count;
     const answer = Promise.withResolvers<unknown>();
@@ -142,7 +183,7 @@ export class RuntimeClient<Options> implements Runtime {
     this.#classifying.set(call, drop);
     const abort = () => drop(signal!.reason);
     signal?.addEventListener("abort", abort, { once: true });
-    this.#send({ kind: "classify", call, model, examples });
+    this.#send({ kind: "classify", call, ...asked });
     try {
       return await answer.promise as Float32Array[];
     } finally {
@@ -152,9 +193,9 @@ export class RuntimeClient<Options> implements Runtime {
     }
   }
 
-  /** Makes the checkpoint of a run that `current` points to the one that its name serves. */
-  async swap(run: string): Promise<ServedModel> {
-    return await this.#call((call) => ({ kind: "swap", call, run })) as ServedModel;
+  /** Serves what `current` of a run points to, or points it to a step first. */
+  async swap(run: string, step?: number): Promise<ServedModel> {
+    return await this.#call((call) => ({ kind: "swap", call, run, step })) as ServedModel;
   }
 
   /** Ends when what is running has ended, or all of it is cancelled when the signal aborts. */
@@ -240,9 +281,11 @@ export class RuntimeClient<Options> implements Runtime {
     this.#connection.send(message);
   }
 
-  async #call(message: (call: number) => ToRuntime<Options>): Promise<unknown> {
+  async #call(
+    message: (call: number) => ToRuntime<Options>,
+    call = ++this.#count,
+  ): Promise<unknown> {
     if (this.#failure) throw this.#failure;
-    const call = ++this.#count;
     const answer = Promise.withResolvers<unknown>();
     this.#calls.set(call, answer);
     this.#send(message(call));
@@ -337,6 +380,10 @@ export class RuntimeClient<Options> implements Runtime {
       if (!hasEnded(info)) this.#hearJob({ ...info, state: "failed", error: error.message }, []);
     }
   }
+}
+
+function noRewardError(model: string): RangeError {
+  return new RangeError(`Cannot score with "${model}": a reward model: it is none`);
 }
 
 function hasEnded({ state }: JobInfo): boolean {

@@ -39,6 +39,8 @@ export interface Backend extends VersionParts<LoadedModel> {
   isFatal(error: unknown): boolean;
   /** Waits for all submitted work. */
   idle(): Promise<void>;
+  /** Points `current` of a run to a step. @throws {CannotError} When it has no such checkpoint */
+  point(run: string, step: number): Promise<void>;
   /** Gives the device back. */
   close(): void;
 }
@@ -95,6 +97,8 @@ export class RuntimeCore {
   readonly #rate = new RateMeter();
   readonly #requests = new Map<number, Live>();
   readonly #classify: ClassifyQueue<LoadedModel>;
+  /** Versions that stay until they are let go. */
+  readonly #holds = new Map<number, Lease<LoadedModel>>();
   /** Whether the last turn with a choice was one of texts: classes have the next. */
   #wasText = false;
   /** What must not happen while an engine is in the middle of a step. */
@@ -211,22 +215,48 @@ export class RuntimeCore {
   }
 
   /**
-   * Shares of the classes of each example; see {@linkcode Runtime.classify}.
+   * Shares of the classes of each example, or the score of each dialogue; see
+   * {@linkcode Runtime.classify}.
    *
+   * @param hold of {@linkcode hold}; its version scores, whatever is current
    * @throws {RangeError} When there is no such model, or it has no head.
    */
   async classify(
     model: string,
     examples: readonly ExampleTokens[],
     signal: AbortSignal,
+    hold?: number,
   ): Promise<Float32Array[]> {
     if (this.#failure) throw this.#failure;
-    const lease = await this.#versions.lease(model);
+    const lease = hold === undefined
+      ? await this.#versions.lease(model)
+      : this.#holds.get(hold)!.share();
     if (this.#failure) {
       lease.release();
       throw this.#failure;
     }
     return await this.#classify.add(lease, examples, signal);
+  }
+
+  /**
+   * Keeps the version that a model's name means now. @param id of the hold, new
+   *
+   * @throws {RangeError} When there is no such model.
+   */
+  async hold(id: number, model: string): Promise<ServedModel> {
+    if (this.#failure) throw this.#failure;
+    const lease = await this.#versions.lease(model);
+    this.#holds.set(id, lease);
+    return lease.model;
+  }
+
+  /** Lets a version go; harmless when it was. */
+  letGo(id: number): void {
+    const lease = this.#holds.get(id);
+    if (!lease) return;
+    this.#holds.delete(id);
+    this.#finished.push(lease);
+    this.#listener.woke();
   }
 
   /** Ends one choice of a request, or all; harmless when it has ended. */
@@ -241,10 +271,11 @@ export class RuntimeCore {
     });
   }
 
-  /** Makes the checkpoint that `current` of a run points to the one that its name serves. */
-  async swap(run: string): Promise<ServedModel> {
+  /** Serves what `current` of a run points to, or points it to a step first. */
+  async swap(run: string, step?: number): Promise<ServedModel> {
     if (this.#failure) throw this.#failure;
-    const model = await this.#versions.swap(run);
+    const point = step === undefined ? undefined : () => this.#backend.point(run, step);
+    const model = await this.#versions.swap(run, point);
     this.#listener.models();
     return model;
   }

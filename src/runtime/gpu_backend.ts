@@ -18,14 +18,19 @@ import { BLOCK_TOKENS } from "../ops/attention_cached.ts";
 import { parameterCount, parameterTable, weightBytes, Weights } from "../model/parameters.ts";
 import { type Checkpoint, MANIFEST } from "../run/checkpoint.ts";
 import { fileAccess } from "../run/random_access.ts";
+import { pointTo } from "../run/current.ts";
 import { Run } from "../run/run_folder.ts";
 import { type Backend, type CoreListener, type LoadedModel, RuntimeCore } from "./core.ts";
 import type { JobKind } from "./jobs.ts";
 import { pretrainJob } from "./pretrain_job.ts";
 import type { RuntimeOptions } from "./protocol.ts";
+import { GpuRewardScorer, rewardHeadIn } from "./reward_scorer.ts";
 import type { ServedHead, ServedModel } from "./runtime.ts";
+import { SilentEngine } from "./silent_engine.ts";
 import { GpuClassifier, taskHeadOf } from "./task_classifier.ts";
+import type { TextEngine } from "./text_engine.ts";
 import type { RunModels } from "./versions.ts";
+import { scoreShape } from "../train/reward_step.ts";
 
 const MODEL = "model.safetensors";
 
@@ -100,6 +105,11 @@ export class GpuBackend implements Backend {
     await this.#device.idle();
   }
 
+  /** Points `current` of a run to a step. @throws {CannotError} When it has no such checkpoint */
+  async point(run: string, step: number): Promise<void> {
+    await pointTo(await Run.open(this.#root, run), step);
+  }
+
   /** Reads what a run has; weights are not read. @throws {CannotError} When nothing is current */
   async list(name: string): Promise<RunModels> {
     const run = await Run.open(this.#root, name);
@@ -125,16 +135,21 @@ export class GpuBackend implements Backend {
     using cleanup = new DisposableStack();
     const config = await configOf(checkpoint);
     const head = await taskHeadOf(checkpoint);
+    const reward = await rewardHeadIn(checkpoint);
+    const shape = head ?? (reward && scoreShape(1));
     const weights = new Weights(device, config, {
       trainable: false,
       dtype: this.#dtype,
-      heads: head ? [scoreSpec(head, config.channels)] : [],
+      heads: shape ? [scoreSpec(shape, config.channels)] : [],
     });
     cleanup.defer(() => weights.destroy());
-    const classifier = head && new GpuClassifier(device, weights, head);
+    const classifier = reward
+      ? new GpuRewardScorer(device, weights)
+      : head && new GpuClassifier(device, weights, head);
     cleanup.defer(() => classifier?.destroy());
     await loadGently(device, checkpoint, weights);
     const make = async () => {
+      if (reward) return new SilentEngine(model.id);
       const engine = Engine.create(device, weights, this.#engine);
       if (!this.#warmsUp) return engine;
       try {
@@ -145,7 +160,7 @@ export class GpuBackend implements Backend {
         throw error;
       }
     };
-    let engine = await make();
+    let engine: TextEngine = await make();
     let hasEngine = true;
     const all = cleanup.move();
     return {
@@ -168,6 +183,7 @@ export class GpuBackend implements Backend {
 
   /** Weights, keys and values: the rest is small beside them. */
   async bytes(model: ServedModel): Promise<number> {
+    if (model.reward) return model.weightBytes; // it writes nothing
     const config = await configOf(await this.#checkpoint(model));
     const { slots = MOST_SLOTS, cacheBytes, cacheDtype: dtype } = this.#engine;
     const blocks = cacheBlocks(this.#device, config, { slots, cacheBytes, dtype });
@@ -192,6 +208,7 @@ async function describeModel(
 ): Promise<ServedModel> {
   const config = await configOf(checkpoint);
   const head = await taskHeadOf(checkpoint);
+  const reward = await rewardHeadIn(checkpoint);
   const manifest = join(checkpoint.path, MANIFEST);
   const { mtime } = await orCannot(`read ${manifest}`, "want a file", () => Deno.stat(manifest));
   return {
@@ -207,6 +224,7 @@ async function describeModel(
     parameters: parameterCount(config),
     weightBytes: weightBytes(parameterTable(config, dtype)),
     ...(head ? { head: servedHead(head) } : {}),
+    ...(reward ? { reward } : {}),
   };
 }
 

@@ -70,7 +70,11 @@ export class RuntimeHost<Options> {
       case "drop":
         return this.#droppable.get(message.call)?.abort();
       case "swap":
-        return this.#answer(message.call, () => core.swap(message.run));
+        return this.#answer(message.call, () => core.swap(message.run, message.step));
+      case "hold":
+        return this.#answer(message.call, () => core.hold(message.call, message.model));
+      case "let go":
+        return core.letGo(message.hold);
       case "start job":
         return this.#answer(message.call, () => core.startJob(message.job, message.parameters));
       case "cancel job":
@@ -80,13 +84,13 @@ export class RuntimeHost<Options> {
 
   #classify(
     core: RuntimeCore,
-    { call, model, examples }: Extract<ToRuntime<Options>, { kind: "classify" }>,
+    { call, model, examples, hold }: Extract<ToRuntime<Options>, { kind: "classify" }>,
   ): void {
     const aborter = new AbortController();
     this.#droppable.set(call, aborter);
     this.#answer(call, async () => {
       try {
-        return await core.classify(model, examples, aborter.signal);
+        return await core.classify(model, examples, aborter.signal, hold);
       } finally {
         this.#droppable.delete(call);
       }

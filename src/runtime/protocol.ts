@@ -53,10 +53,20 @@ export type ToRuntime<Options> =
     readonly call: number;
     readonly model: string;
     readonly examples: readonly ExampleTokens[];
+    /** The call that holds the version; without it the model's current one. */
+    readonly hold?: number | undefined;
   }
+  /** Keeps a version until it is let go; the answer is its model. */
+  | { readonly kind: "hold"; readonly call: number; readonly model: string }
+  | { readonly kind: "let go"; readonly hold: number }
   /** Nobody waits for the answer any more. */
   | { readonly kind: "drop"; readonly call: number }
-  | { readonly kind: "swap"; readonly call: number; readonly run: string }
+  | {
+    readonly kind: "swap";
+    readonly call: number;
+    readonly run: string;
+    readonly step?: number | undefined;
+  }
   | {
     readonly kind: "start job";
     readonly call: number;

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { RewardHead } from "../data/reward_head.ts";
 import type { TaskHead } from "../data/task_head.ts";
 import type { TextEvent, TextRequest } from "../infer/request.ts";
 import type { ExampleTokens } from "./task_classifier.ts";
@@ -34,6 +35,8 @@ export interface ServedModel {
   readonly weightBytes: number;
   /** What it was fine-tuned to tell; undefined where it only writes. */
   readonly head?: ServedHead | undefined;
+  /** How it scores dialogues; undefined where it is no reward model. Such a model writes nothing. */
+  readonly reward?: RewardHead | undefined;
 }
 
 /** The head of a fine-tuned model, as far as requests have to know it. */
@@ -93,14 +96,50 @@ export interface Runtime {
     examples: readonly ExampleTokens[],
     options?: { readonly signal?: AbortSignal | undefined },
   ): Promise<readonly Float32Array[]>;
+  /**
+   * Holds the version of a reward model that is current now, so that all scores of a request are of
+   * one version, whatever is swapped meanwhile. Who holds it lets it go.
+   *
+   * @param model an id of {@linkcode models}
+   * @throws {RangeError} When the model is unknown or is no reward model.
+   * @throws {Error} When the device is lost or the runtime closes.
+   */
+  holdReward(model: string): Promise<RewardHold>;
   /** How busy it is. */
   status(): RuntimeStatus;
-  /** Makes the checkpoint of a run that `current` points to the one that `name` serves. */
-  swap(run: string): Promise<ServedModel>;
+  /**
+   * Makes the checkpoint of a run that `current` points to the one that `name` serves; with a step,
+   * points `current` to that one first.
+   *
+   * @throws {RangeError} When no such run is served.
+   * @throws {CannotError} When there is no such checkpoint, or it cannot be loaded: what was served
+   * stays.
+   */
+  swap(run: string, step?: number): Promise<ServedModel>;
   /** Ends when what is running has ended, or all of it is cancelled when the signal aborts. */
   drain(signal?: AbortSignal): Promise<void>;
   /** Gives the device back. */
   close(): Promise<void>;
+}
+
+/** A version of a reward model that stays until it is let go. */
+export interface RewardHold {
+  /** Which version; its id is `run@step`. */
+  readonly model: ServedModel;
+  /**
+   * The reward of each dialogue, in their order, bias included; scored in batches between the turns
+   * of texts.
+   *
+   * @param dialogues in tokens; each ends with the last one of the response
+   * @param signal drops what has not begun
+   * @throws {Error} When the device is lost or the runtime closes; the signal's reason.
+   */
+  score(
+    dialogues: readonly Uint32Array[],
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Promise<readonly number[]>;
+  /** Lets it go; harmless when repeated. */
+  release(): void;
 }
 
 /** Events of a request, and a way to end one of its choices early. */

@@ -42,20 +42,24 @@ const BATCH_EXAMPLES = [1, 8, 32] as const;
 /** Tokens of a batch, padding too: texts wait while it runs. */
 const BATCH_TOKENS = 2048;
 
-/** The head of a fine-tuned decoder on a device. */
-export class GpuClassifier implements TaskClassifier {
+/** Scorers of one version, one for each size of a batch; they share a pool, as no two run at a time. */
+export class BatchScorers {
   readonly #device: Device;
   readonly #weights: Weights;
-  readonly #head: TaskHead;
-  /** By examples of a batch, and the pool of all: no two run at a time. */
+  readonly #kind: Pick<TaskShape, "task" | "classes">;
+  /** By examples of a batch. */
   readonly #scorers = new Map<number, TaskScorer>();
   #pool: ActivationPool | undefined;
 
   /** Plans are recorded as batches need them. @param weights of the decoder and the head */
-  constructor(device: Device, weights: Weights, head: TaskHead) {
+  constructor(
+    device: Device,
+    weights: Weights,
+    { task, classes }: Pick<TaskShape, "task" | "classes">,
+  ) {
     this.#device = device;
     this.#weights = weights;
-    this.#head = head;
+    this.#kind = { task, classes };
   }
 
   /** As many as a batch of at most 2048 tokens has room for. */
@@ -64,7 +68,7 @@ export class GpuClassifier implements TaskClassifier {
     let longest = 0;
     for (const [i, { copies }] of examples.entries()) {
       longest = Math.max(longest, ...copies.map(({ length }) => length));
-      const rowTokens = paddedLength(longest, contextLength) * copiesOf(this.#head);
+      const rowTokens = paddedLength(longest, contextLength) * copiesOf(this.#kind);
       const isFull = bucketOf(i + 1) * rowTokens > BATCH_TOKENS;
       if (i > 0 && isFull) return i;
       if (i + 1 === BATCH_EXAMPLES.at(-1)) return i + 1;
@@ -72,34 +76,14 @@ export class GpuClassifier implements TaskClassifier {
     return examples.length;
   }
 
-  /** Scores a batch that {@linkcode fit} cut. */
-  async score(examples: readonly ExampleTokens[]): Promise<Float32Array[]> {
-    const { task, classes } = this.#head;
-    const shape: TaskShape = { task, classes, examples: bucketOf(examples.length) };
-    const encoded = examples.map(({ copies }) => ({
-      copies,
-      target: undefined,
-      label: NaN,
-      length: Math.max(...copies.map(({ length }) => length)),
-      truncated: false,
-    }));
-    try {
-      const { contextLength } = this.#weights.config;
-      const { shares } = await scoreAll(this.#scorer(shape), encoded, shape, contextLength);
-      return [...shares];
-    } catch (error) {
-      this.destroy(); // a plan that was cut short is not used again
-      throw error;
-    }
-  }
-
-  #scorer(shape: TaskShape): TaskScorer {
-    const known = this.#scorers.get(shape.examples);
-    if (known) return known;
+  /** The scorer of a batch of so many, and its shape. */
+  of(count: number): { scorer: TaskScorer; shape: TaskShape; contextLength: number } {
+    const shape = { ...this.#kind, examples: bucketOf(count) };
     this.#pool ??= new ActivationPool(this.#device);
-    const made = new TaskScorer(this.#device, this.#weights, shape, this.#pool);
-    this.#scorers.set(shape.examples, made);
-    return made;
+    const known = this.#scorers.get(shape.examples);
+    const scorer = known ?? new TaskScorer(this.#device, this.#weights, shape, this.#pool);
+    this.#scorers.set(shape.examples, scorer);
+    return { scorer, shape, contextLength: this.#weights.config.contextLength };
   }
 
   /** Gives plans and activations back; a later batch makes them anew. */
@@ -108,6 +92,45 @@ export class GpuClassifier implements TaskClassifier {
     this.#scorers.clear();
     this.#pool?.destroy();
     this.#pool = undefined;
+  }
+}
+
+/** The head of a fine-tuned decoder on a device. */
+export class GpuClassifier implements TaskClassifier {
+  readonly #scorers: BatchScorers;
+
+  /** Plans are recorded as batches need them. @param weights of the decoder and the head */
+  constructor(device: Device, weights: Weights, head: Pick<TaskHead, "task" | "classes">) {
+    this.#scorers = new BatchScorers(device, weights, head);
+  }
+
+  /** As many as a batch of at most 2048 tokens has room for. */
+  fit(examples: readonly ExampleTokens[]): number {
+    return this.#scorers.fit(examples);
+  }
+
+  /** Scores a batch that {@linkcode fit} cut. */
+  async score(examples: readonly ExampleTokens[]): Promise<Float32Array[]> {
+    const encoded = examples.map(({ copies }) => ({
+      copies,
+      target: undefined,
+      label: NaN,
+      length: Math.max(...copies.map(({ length }) => length)),
+      truncated: false,
+    }));
+    const { scorer, shape, contextLength } = this.#scorers.of(examples.length);
+    try {
+      const { shares } = await scoreAll(scorer, encoded, shape, contextLength);
+      return [...shares];
+    } catch (error) {
+      this.destroy(); // a plan that was cut short is not used again
+      throw error;
+    }
+  }
+
+  /** Gives plans and activations back; a later batch makes them anew. */
+  destroy(): void {
+    this.#scorers.destroy();
   }
 }
 

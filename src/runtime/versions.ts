@@ -36,6 +36,8 @@ export interface Lease<V> {
   readonly model: ServedModel;
   /** What was loaded. */
   readonly value: V;
+  /** Another lease on the same version, whatever is current. @throws {Error} When it was given back */
+  share(): Lease<V>;
   /** Gives the right back; the last one of an old version gives its memory back. */
   release(): void;
 }
@@ -148,23 +150,25 @@ export class Versions<V extends { destroy(): void }> {
   /**
    * Serves what `current` of a run points to now. Waits while two versions of it have rows.
    *
+   * @param before runs when it is this swap's turn, as what points `current` elsewhere does
    * @throws {RangeError} When no such run is served.
    * @throws {CannotError} When it cannot be loaded; the version before is then still served.
    */
-  async swap(name: string): Promise<ServedModel> {
+  async swap(name: string, before?: () => Promise<void>): Promise<ServedModel> {
     const run = this.#runs.find((served) => served.name === name);
     if (!run) {
       const known = this.#runs.map((served) => served.name).join(", ");
       throw new RangeError(`Cannot swap run "${name}": one of ${known}: it is not served`);
     }
     return await this.#inTurn(run, async () => {
+      await before?.();
       const models = await this.#parts.list(name);
       const version = await this.#load(run, models.current);
-      const before = run.current;
+      const old = run.current;
       run.models = models;
       run.current = version;
       this.#release(run, version);
-      if (before && before !== version && before.leases === 0) this.#drop(run, before);
+      if (old && old !== version && old.leases === 0) this.#drop(run, old);
       return models.current;
     });
   }
@@ -267,6 +271,10 @@ export class Versions<V extends { destroy(): void }> {
     return {
       model: version.model,
       value: version.value,
+      share: () => {
+        if (!isHeld) throw new Error("Cannot share a lease: one that is held: it was given back");
+        return this.#take(version);
+      },
       release: () => {
         if (isHeld) this.#release(run, version);
         isHeld = false;

@@ -15,7 +15,7 @@ import type { RewardExample } from "./reward_data.ts";
  */
 export async function scoresOf(
   scorer: TaskScorer,
-  dialogues: readonly Uint32Array<ArrayBuffer>[],
+  dialogues: readonly Uint32Array[],
   { rows, contextLength }: { rows: number; contextLength: number },
 ): Promise<Float64Array> {
   const order = dialogues.map((_, i) => i)

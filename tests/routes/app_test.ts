@@ -57,8 +57,9 @@ Deno.test("createApp() serves every route of its description", async () => {
   ) assert(paths.includes(path), path);
   for (const [path, operations] of Object.entries<object>(document.paths)) {
     for (const method of Object.keys(operations)) {
-      const init = method === "post" ? { body: "{}" } : {};
-      const response = await request(app, path.replace("{id}", "none"), init);
+      const body = method === "get" ? {} : { body: "{}" };
+      const init = { method: method.toUpperCase(), ...body };
+      const response = await request(app, path.replace(/\{\w+\}/, "none"), init);
       const text = await response.text();
       const error = response.ok ? undefined : JSON.parse(text).error;
       assert(error?.code !== "unknown_url", `${method} ${path}`);

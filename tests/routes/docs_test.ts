@@ -12,6 +12,7 @@ import { feedbackQueuePaths } from "../../routes/feedback_queue.ts";
 import { fewShotPaths } from "../../routes/few_shot.ts";
 import { modelPaths } from "../../routes/models.ts";
 import { openapi, openApiDocument } from "../../routes/openapi.ts";
+import { rewardPaths } from "../../routes/reward.ts";
 import { tokenizePaths } from "../../routes/tokenize.ts";
 import { FakeServe } from "../support/serve.ts";
 
@@ -27,6 +28,7 @@ const PARTS = [
   feedbackQueuePaths,
   feedbackExportPaths,
   feedbackPaths,
+  rewardPaths,
 ];
 
 Deno.test("/openapi.json is the description", async () => {

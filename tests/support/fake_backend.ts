@@ -4,6 +4,7 @@
  * @module
  */
 import type { TextEvent, TextRequest } from "../../src/infer/request.ts";
+import { CannotError } from "../../src/config/cannot.ts";
 import type { Backend, LoadedModel } from "../../src/runtime/core.ts";
 import type { JobKind } from "../../src/runtime/jobs.ts";
 import type { ServedModel } from "../../src/runtime/runtime.ts";
@@ -182,6 +183,8 @@ export class FakeBackend implements Backend {
   tailSteps = 1;
   /** Runs that were fine-tuned. */
   heads: string[] = [];
+  /** Runs that are reward models; their bias is half their step. */
+  rewards: string[] = [];
   /** First tokens of the examples of each batch. */
   readonly batches: number[][] = [];
   /** Thrown by the next batch. */
@@ -214,6 +217,14 @@ export class FakeBackend implements Backend {
     return Promise.resolve();
   }
 
+  point(run: string, step: number): Promise<void> {
+    if (!this.runs[run]!.steps.includes(step)) {
+      return Promise.reject(new CannotError("open", `want step ${step}`, "there is none"));
+    }
+    this.runs[run]!.current = step;
+    return Promise.resolve();
+  }
+
   bytes(): Promise<number> {
     return Promise.resolve(100);
   }
@@ -221,12 +232,13 @@ export class FakeBackend implements Backend {
   list(run: string): Promise<RunModels> {
     const { steps, current } = this.runs[run]!;
     return Promise.resolve({
-      current: { ...servedModel(run, current, run), ...this.#head(run) },
-      kept: steps.map((step) => ({ ...servedModel(run, step), ...this.#head(run) })),
+      current: { ...servedModel(run, current, run), ...this.#head(run, current) },
+      kept: steps.map((step) => ({ ...servedModel(run, step), ...this.#head(run, step) })),
     });
   }
 
-  #head(run: string): Pick<ServedModel, "head"> {
+  #head(run: string, step: number): Pick<ServedModel, "head" | "reward"> {
+    if (this.rewards.includes(run)) return { reward: { bias: step / 2, maxTokens: 16 } };
     const head = { task: "classification", labels: ["a", "b"], maxTokens: 16 } as const;
     return this.heads.includes(run) ? { head } : {};
   }
@@ -241,7 +253,9 @@ export class FakeBackend implements Backend {
       get engine() {
         return engine;
       },
-      classifier: this.heads.includes(run) ? new FakeClassifier(this, step) : undefined,
+      classifier: [...this.heads, ...this.rewards].includes(run)
+        ? new FakeClassifier(this, step)
+        : undefined,
       renew: () => {
         engine.destroy();
         this.engines.push(engine = new FakeEngine(this, step));

@@ -6,6 +6,7 @@
 import type { EndReason, ScoredToken, TextEvent, TextRequest } from "../../src/infer/request.ts";
 import type {
   GenerationStream,
+  RewardHold,
   Runtime,
   RuntimeStatus,
   ServedModel,
@@ -32,6 +33,8 @@ export interface FakeOptions {
   before?: (event: TextEvent, request: TextRequest) => void | Promise<void>;
   /** Shares of the classes of an example. @default all of the first of two */
   shares?: (copies: readonly Uint32Array[]) => readonly number[] | Promise<readonly number[]>;
+  /** The reward of a dialogue under a version. @default its number of tokens */
+  rewards?: (ids: readonly number[], model: ServedModel) => number | Promise<number>;
 }
 
 /** A model for tests. */
@@ -97,6 +100,12 @@ export class FakeRuntime implements Runtime {
   readonly calls: FakeCall[] = [];
   /** All that was to be classified, in order. */
   readonly classified: FakeClassification[] = [];
+  /** All dialogues that were to be scored, in order. */
+  readonly scored: { model: string; dialogues: number[][] }[] = [];
+  /** Versions that are held now. */
+  held = 0;
+  /** Swaps that were asked for. */
+  readonly swaps: (readonly [run: string, step: number | undefined])[] = [];
   readonly #options: FakeOptions;
 
   /** With a script. */
@@ -209,8 +218,33 @@ export class FakeRuntime implements Runtime {
     };
   }
 
+  /** Tells the rewards that the options make, until the signal aborts. */
+  holdReward(id: string): Promise<RewardHold> {
+    const { rewards = ({ length }) => length } = this.#options;
+    const model = this.models().find((served) => served.id === id);
+    if (!model?.reward) return Promise.reject(new RangeError(`Cannot score with "${id}"`));
+    this.held++;
+    let isHeld = true;
+    return Promise.resolve({
+      model: { ...model, id: `${model.run}@${model.step}` },
+      score: async (dialogues, { signal } = {}) => {
+        const all = dialogues.map((ids) => [...ids]);
+        this.scored.push({ model: `${model.run}@${model.step}`, dialogues: all });
+        const aborted = Promise.withResolvers<never>();
+        signal?.addEventListener("abort", () => aborted.reject(signal.reason), { once: true });
+        const scores = Promise.all(all.map((ids) => rewards(ids, model)));
+        return await Promise.race([scores, aborted.promise]);
+      },
+      release: () => {
+        if (isHeld) this.held--;
+        isHeld = false;
+      },
+    });
+  }
+
   /** Serves the run's model, if it is there. */
-  swap(run: string): Promise<ServedModel> {
+  swap(run: string, step?: number): Promise<ServedModel> {
+    this.swaps.push([run, step]);
     const model = this.models().find((model) => model.run === run);
     return model ? Promise.resolve(model) : Promise.reject(new RangeError(`Cannot swap: ${run}`));
   }

@@ -22,6 +22,7 @@ import { feedbackExport } from "../../routes/feedback_export.ts";
 import { feedbackQueue } from "../../routes/feedback_queue.ts";
 import { fewShot } from "../../routes/few_shot.ts";
 import { models } from "../../routes/models.ts";
+import { reward } from "../../routes/reward.ts";
 import { tokenize } from "../../routes/tokenize.ts";
 import { ContentGuard } from "../../src/infer/guard.ts";
 import type { Json } from "../../src/tokenizer/file.ts";
@@ -95,7 +96,8 @@ export class FakeServe {
   /** With what the test chose, and fakes for all else. */
   constructor(options: FakeServeOptions = {}) {
     const { script = "", config = { chat_template: CHAT_TEMPLATE }, ...rest } = options;
-    const { models: fakes, cachedTokens, before, score, shares, tokenizer, ...deps } = rest;
+    const { models: fakes, cachedTokens, before, score, shares, rewards, tokenizer, ...deps } =
+      rest;
     const write = typeof script === "string" ? () => ids(script) : script;
     this.runtime = new FakeRuntime({
       script: write,
@@ -104,6 +106,7 @@ export class FakeServe {
       ...(before === undefined ? {} : { before }),
       ...(score === undefined ? {} : { score }),
       ...(shares === undefined ? {} : { shares }),
+      ...(rewards === undefined ? {} : { rewards }),
     });
     const loaded = modelTokenizer(tokenizer ?? TOKENIZER, config);
     let lastId = 0;
@@ -115,6 +118,7 @@ export class FakeServe {
           this.records.push(record);
           return Promise.resolve();
         },
+        find: (id) => this.records.find((record) => record.id === id),
       },
       storePrompts: false,
       guard: new ContentGuard(),
@@ -139,7 +143,7 @@ export class FakeServe {
       ...deps,
     };
     this.app = new Hono();
-    const served = [completions, chat, fewShot, cot, models, tokenize, classify];
+    const served = [completions, chat, fewShot, cot, models, tokenize, classify, reward];
     for (const routes of [...served, feedbackBatch, feedbackQueue, feedbackExport, feedback]) {
       this.app.route("/", routes(this.deps));
     }

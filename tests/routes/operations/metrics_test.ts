@@ -18,7 +18,8 @@ function statusOnly(status: () => RuntimeStatus): Runtime {
   const none = (): never => {
     throw new Error("not part of this test");
   };
-  const parts = { generate: none, classify: none, swap: none, drain: none, close: none };
+  const rest = { swap: none, drain: none, close: none };
+  const parts = { generate: none, classify: none, holdReward: none, ...rest };
   return { models: none, status, ...parts };
 }
 
