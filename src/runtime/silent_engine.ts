@@ -18,12 +18,12 @@ export class SilentEngine implements TextEngine {
     prefixHits: 0,
   };
 
-  /** @param model names it in what it says */
+  /** Takes nothing up. @param model names it in what it says */
   constructor(model: string) {
     this.#model = model;
   }
 
-  /** @throws {RangeError} Always. */
+  /** Refuses. @throws {RangeError} Always. */
   submit(): never {
     throw noTextError(this.#model);
   }
