@@ -44,6 +44,7 @@ function program(setStatus: (status: number) => void): Command {
   root.addCommand(generateCommand(setStatus));
   root.addCommand(predictCommand(setStatus));
   root.addCommand(scoreCommand(setStatus));
+  root.addCommand(evalCommand(setStatus));
   root.addCommand(importCommand(setStatus));
   root.addCommand(exportCommand(setStatus));
 
@@ -192,6 +193,36 @@ function scoreCommand(setStatus: (status: number) => void): Command {
     .configureOutput({ writeErr: () => {} })
     .exitOverride()
     .action(async (options) => setStatus(await (await import("./score.ts")).score(options)));
+}
+
+function evalCommand(setStatus: (status: number) => void): Command {
+  const command = new Command("eval")
+    .description("measure a run on tasks; compare says whether two measurements differ")
+    .argument("<tasks...>", "task files (JSONC)")
+    .option("--run <name>", "a run, or run@step; else the newest")
+    .option("--runs <folder>", "folder of all runs: BRACHIO_RUNS, else runs")
+    .option("--limit <count>", "only the first so many items of each task", count("--limit"))
+    .option("--set <a.b=c...>", "one setting, over the task files")
+    .option("--out <file>", "all that was measured, item by item, as JSON")
+    .option("--json", "print JSON in place of a table")
+    .option("--skip-bad", "leave bad rows and items that do not fit out, and list them")
+    .option("--concurrency <count>", "items under way at a time", count("--concurrency"), 16)
+    .option("--no-subgroups", "without the subgroups feature")
+    .option("--no-f16", "without the shader-f16 feature")
+    .configureOutput({ writeErr: () => {} })
+    .exitOverride()
+    .action(async (tasks, options) => {
+      setStatus(await (await import("./eval.ts")).evalTasks(tasks, options));
+    });
+  command.command("compare")
+    .description("two files of --out on the same data: differences, 95 % intervals, McNemar's test")
+    .argument("<first>", "the one to hold against")
+    .argument("<second>", "the other")
+    .option("--json", "print JSON in place of a table")
+    .action(async (first, second, options) => {
+      setStatus(await (await import("./eval.ts")).evalCompare([first, second], options));
+    });
+  return command;
 }
 
 function predictCommand(setStatus: (status: number) => void): Command {

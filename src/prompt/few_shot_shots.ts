@@ -25,13 +25,13 @@ const DRAW = 0;
 const SHUFFLE = 1;
 
 /** Chooses among the same examples for many inputs. */
-export class ShotSelector {
-  readonly #shots: readonly Shot[];
+export class ShotSelector<S extends Shot = Shot> {
+  readonly #shots: readonly S[];
   readonly #options: SelectionOptions;
   readonly #similarity: TextSimilarity | undefined;
 
   /** Looks at the examples once. */
-  constructor(shots: readonly Shot[], options: SelectionOptions) {
+  constructor(shots: readonly S[], options: SelectionOptions) {
     const { strategy, order } = options;
     this.#shots = shots;
     this.#options = options;
@@ -40,11 +40,15 @@ export class ShotSelector {
       : undefined;
   }
 
-  /** The examples for an input, in the order of the prompt. */
-  select(input: string): Shot[] {
+  /**
+   * The examples for an input, in the order of the prompt.
+   *
+   * @param options.without number of an example that may not be among them: the input's own
+   */
+  select(input: string, { without }: { without?: number | undefined } = {}): S[] {
     const { strategy, balanceLabels, order, seed, k = this.#shots.length } = this.#options;
     const likeness = this.#similarity?.to(input) ?? [];
-    let ranked = this.#shots.map((_, index) => index);
+    let ranked = this.#shots.map((_, index) => index).filter((index) => index !== without);
     if (strategy === "random") new PhiloxStream(seed, DRAW).shuffle(ranked);
     // The sort is stable: of equals the first that was given.
     if (strategy === "similar") ranked.sort((a, b) => likeness[b]! - likeness[a]!);

@@ -12,8 +12,10 @@ const INFER = ["infer", ...MODEL];
 const TRAIN = ["train", ...INFER];
 const RUNTIME = ["runtime", ...TRAIN];
 const ROUTES = ["routes", ...RUNTIME];
+const EVAL = ["eval", ...ROUTES];
 const ARROWS: Record<string, readonly string[]> = {
-  cli: ["exchange", ...ROUTES],
+  cli: ["exchange", ...EVAL],
+  eval: ROUTES, // asks the routes as a client does, without a server
   routes: RUNTIME,
   runtime: TRAIN,
   train: INFER,
@@ -125,12 +127,14 @@ Deno.test("the table of layers refuses what goes against the arrows", () => {
     ["src/data/corpus.ts", "src/gpu/device.ts"],
     ["src/train/step.ts", "src/runtime/worker.ts"],
     ["routes/chat.ts", "src/cli/main.ts"],
+    ["routes/chat.ts", "src/eval/evaluate.ts"],
     ["src/gpu/device.ts", "tests/support/close.ts"],
     ["src/utils/any.ts", "src/utils/other.ts"],
   ];
   for (const [from, to] of refused) assert(fault(from, to), `${from} -> ${to}`);
   const allowed: [string, string][] = [
     ["src/cli/main.ts", "routes/chat.ts"],
+    ["src/eval/choice.ts", "routes/few_shot.ts"],
     ["src/cli/doctor.ts", "src/gpu/device.ts"],
     ["src/train/ppo.ts", "src/infer/scheduler.ts"],
     ["src/model/decoder.ts", "src/random/philox.ts"],
