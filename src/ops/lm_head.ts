@@ -15,13 +15,29 @@ export interface LmHeadParameters {
   wte: ShardedParameter;
 }
 
-/** Options of {@linkcode lmHeadLoss}. */
-export interface LmHeadLossOptions extends LossInputs {
+/** Where a chunk of logits lies. */
+export interface LogitsChunk {
+  /** Its first row among all. */
+  readonly start: number;
+  /** Its rows. */
+  readonly rows: number;
+  /** Whether the logits are to become their gradient, in place. */
+  readonly gradient: boolean;
+}
+
+/** Records the loss of a chunk of logits (rows, ld). */
+export type ChunkLoss = (logits: Tensor, chunk: LogitsChunk) => void;
+
+/** What both heads with a loss take. */
+export interface LmHeadChunkOptions {
   /** Live rows of the embedding; those after it are padding: finite, and left alone. @default all */
   V?: number;
   /** Rows of logits held at a time, a multiple of 64. @default 256, less where V is very large */
   chunkRows?: number;
 }
+
+/** Options of {@linkcode lmHeadLoss}. */
+export interface LmHeadLossOptions extends LossInputs, LmHeadChunkOptions {}
 
 const MOST_CHUNK_ROWS = 256;
 /**
@@ -48,13 +64,7 @@ export function lmHeadLoss(
   options: LmHeadLossOptions,
 ): { losses: Tensor } {
   const { targets, mask, state, V = p.wte.shape[0] } = options;
-  const { N, C, ld, windows } = checkHead(x, p.wte, V);
-  const chunkRows = options.chunkRows ?? defaultChunkRows(plan, ld);
-  if (!Number.isInteger(chunkRows) || chunkRows < 1 || chunkRows % 64 !== 0) {
-    throw new RangeError(
-      `Cannot record lm_head: chunkRows a multiple of 64, for aligned chunks: got ${chunkRows}`,
-    );
-  }
+  const N = x.count / x.shape.at(-1)!;
   if (targets.count !== N || mask.count !== N) {
     throw new RangeError(
       `Cannot record lm_head: "${targets.label}" and "${mask.label}" of N = ${N} rows: ` +
@@ -62,6 +72,35 @@ export function lmHeadLoss(
     );
   }
   const losses = plan.activation("losses", [N]);
+  lmHeadChunks(plan, x, p, {
+    ...options,
+    loss: (logits, { start, gradient }) =>
+      crossEntropy(plan, logits, { targets, mask, state, losses, V, start, gradient }),
+  });
+  return { losses };
+}
+
+/**
+ * As {@linkcode lmHeadLoss}, of any loss: it is given the logits chunk by chunk, and in a plan for
+ * training leaves their gradient in their place.
+ *
+ * @param x (…, C), N rows in all
+ * @throws {RangeError} When shapes do not fit or the windows of wte leave a gap.
+ */
+export function lmHeadChunks(
+  plan: Plan,
+  x: Tensor,
+  p: LmHeadParameters,
+  options: LmHeadChunkOptions & { loss: ChunkLoss },
+): void {
+  const { V = p.wte.shape[0], loss } = options;
+  const { N, C, ld, windows } = checkHead(x, p.wte, V);
+  const chunkRows = options.chunkRows ?? defaultChunkRows(plan, ld);
+  if (!Number.isInteger(chunkRows) || chunkRows < 1 || chunkRows % 64 !== 0) {
+    throw new RangeError(
+      `Cannot record lm_head: chunkRows a multiple of 64, for aligned chunks: got ${chunkRows}`,
+    );
+  }
   const dx = plan.training ? plan.accumulate(x) : undefined;
   const gradient = dx !== undefined ||
     (plan.training && windows.some(({ grad }) => grad !== undefined));
@@ -74,7 +113,7 @@ export function lmHeadLoss(
       const product = { a: chunk(x), b: value, out: logits, M, N: rows, K: C };
       matmulNt(plan, { ...product, ldout: ld, outColumn: rowStart });
     }
-    crossEntropy(plan, logits, { targets, mask, state, losses, V, start, gradient });
+    loss(logits, { start, rows: M, gradient });
     if (!gradient) continue;
     let add = dx?.add ?? false;
     for (const { value, grad, rowStart, rows } of windows) {
@@ -90,7 +129,6 @@ export function lmHeadLoss(
       }
     }
   }
-  return { losses };
 }
 
 /**

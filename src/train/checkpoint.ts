@@ -54,18 +54,21 @@ export function trainerFiles(
   return [
     {
       path: MODEL,
-      tensors: sources(device, weights, { "": weights.values }),
+      tensors: tensorSources(device, weights, { "": weights.values }),
       metadata: { format: "pt" },
     },
     { path: "config.json", json: { ...configToJson(weights.config), ...modelFields } },
     ...Object.entries(tokenizerFiles).map(([path, json]) => ({ path, json })),
-    { path: MOMENTS, tensors: sources(device, weights, { "m.": m, "v.": v }) },
+    { path: MOMENTS, tensors: tensorSources(device, weights, { "m.": m, "v.": v }) },
     { path: STATE, json: state },
   ];
 }
 
-/** Tensors of some arenas under their prefixes, in the order of their names. */
-function sources(
+/**
+ * Tensors of some arenas under their prefixes, in the order of their names; each is read from the
+ * GPU shortly before it is written, and must be finite.
+ */
+export function tensorSources(
   device: Device,
   weights: Weights,
   arenas: Readonly<Record<string, Arena>>,

@@ -45,8 +45,10 @@ export interface LengthParts {
   readonly weights: Weights;
   /** Of all plans. */
   readonly pool: ActivationPool;
-  /** (1), what the loss of a micro-batch is added to. */
+  /** (1), what the loss of a micro-batch is added to: the first of the sums. */
   readonly loss: Tensor;
+  /** (1) each, by the names that were asked for. */
+  readonly sums: readonly Tensor[];
   /** Undefined where nothing is dropped. */
   readonly dropout: DecoderDropout | undefined;
 }
@@ -59,6 +61,8 @@ export interface LengthStepOptions<B> {
   readonly dropout: number;
   /** Of the dropout masks. */
   readonly seed: number;
+  /** Names of what micro-batches add up, the loss first. @default only the loss */
+  readonly sums?: readonly string[];
   /** Records and seals the plan of a length. */
   record(T: number, parts: LengthParts): Promise<LengthPlan<B>>;
 }
@@ -77,6 +81,8 @@ export interface StepTag {
 export type LengthResult<Tag extends StepTag> = Tag & {
   /** Of the step, in nats. */
   readonly loss: number;
+  /** What was added up, the loss first. */
+  readonly sums: readonly number[];
   /** Global norm before clipping. */
   readonly gradNorm: number;
   /** Whether the update was left out because the norm was not finite. */
@@ -112,8 +118,8 @@ export class LengthStep<B extends LengthBatch, Tag extends StepTag> {
     weights: Weights,
     options: LengthStepOptions<B>,
   ): Promise<LengthStep<B, Tag>> {
-    const { settings } = options;
-    const optimiser = await Optimiser.create<Tag>(device, weights, { settings, sums: ["loss"] });
+    const { settings, sums = ["loss"] } = options;
+    const optimiser = await Optimiser.create<Tag>(device, weights, { settings, sums });
     return new LengthStep(optimiser, options);
   }
 
@@ -132,6 +138,11 @@ export class LengthStep<B extends LengthBatch, Tag extends StepTag> {
     return this.#optimiser.v;
   }
 
+  /** (1) each: what micro-batches add up, cleared before every step. */
+  get sums(): readonly Tensor[] {
+    return this.#optimiser.sums;
+  }
+
   /** Activations of its plans; others that never run at the same time may share it. */
   get pool(): ActivationPool {
     return this.#optimiser.pool;
@@ -142,9 +153,15 @@ export class LengthStep<B extends LengthBatch, Tag extends StepTag> {
    * results pile up untaken, or a length comes up for which there is no plan.
    *
    * @param batches of one length
+   * @param more after them and before the update: each writes its inputs and returns a plan that
+   * adds to gradients and sums
    * @throws {RangeError} When there is none, an id is no token of the model, or lengths differ.
    */
-  async run(tag: Tag, batches: readonly B[]): Promise<void> {
+  async run(
+    tag: Tag,
+    batches: readonly B[],
+    more: readonly (() => Plan)[] = [],
+  ): Promise<void> {
     const T = batches[0]?.T;
     const other = batches.find((batch) => batch.T !== T);
     if (T === undefined || other) {
@@ -155,11 +172,14 @@ export class LengthStep<B extends LengthBatch, Tag extends StepTag> {
     const plan = await this.#plans.get(T, () => this.#record(T));
     await this.#optimiser.run(
       { step: tag.step, lr: tag.lr, tag },
-      batches.map((batch, micro) => () => {
-        plan.write(batch);
-        this.#dropout?.set({ step: tag.step, micro });
-        return plan.plan;
-      }),
+      [
+        ...batches.map((batch, micro) => () => {
+          plan.write(batch);
+          this.#dropout?.set({ step: tag.step, micro });
+          return plan.plan;
+        }),
+        ...more,
+      ],
     );
   }
 
@@ -167,7 +187,7 @@ export class LengthStep<B extends LengthBatch, Tag extends StepTag> {
     const { device, weights, pool, sums } = this.#optimiser;
     const { dropout: rate, record } = this.#options;
     const dropout = this.#dropout && { rate, state: this.#dropout };
-    return record(T, { device, weights, pool, loss: sums[0]!, dropout });
+    return record(T, { device, weights, pool, loss: sums[0]!, sums, dropout });
   }
 
   /** Results that have arrived, in order, without waiting. */
@@ -190,5 +210,5 @@ export class LengthStep<B extends LengthBatch, Tag extends StepTag> {
 
 function resultOf<Tag extends StepTag>(result: UpdateResult<Tag>): LengthResult<Tag> {
   const { tag, sums, gradNorm, skipped } = result;
-  return { ...tag, loss: sums[0]!, gradNorm, skipped };
+  return { ...tag, loss: sums[0]!, sums, gradNorm, skipped };
 }

@@ -81,6 +81,13 @@ export type PpoEvent =
     readonly ended: number;
     readonly episodes: number;
   }
+  /** The reference or the value model looks at them. */
+  | {
+    readonly kind: "scoring";
+    readonly step: number;
+    readonly done: number;
+    readonly episodes: number;
+  }
   /** An update was queued; counted from 1. */
   | {
     readonly kind: "update";

@@ -69,7 +69,7 @@ export class SftStep {
     { rows, ...options }: SftStepOptions,
   ): Promise<SftStep> {
     const state = lossState(device);
-    const record = (T: number, parts: LengthParts) => trainingPlan({ R: rows, T }, parts, state);
+    const record = (T: number, parts: LengthParts) => responsePlan({ R: rows, T }, parts, state);
     try {
       const inner = await LengthStep.create<ResponseBatch, SftTag>(device, weights, {
         ...options,
@@ -166,9 +166,10 @@ function responseLosses(
   return lmHeadLoss(plan, hidden, { wte }, { targets, mask, state, V: config.vocabSize }).losses;
 }
 
-async function trainingPlan(
+/** Records and seals the forward and backward of rows of which some positions are learnt. */
+export async function responsePlan(
   shape: { R: number; T: number },
-  { device, weights, pool, loss, dropout }: LengthParts,
+  { device, weights, pool, loss, dropout }: Omit<LengthParts, "sums">,
   state: LossState,
 ): Promise<LengthPlan<ResponseBatch>> {
   const inputs = new ResponseInputs(device, shape, { training: true });

@@ -40,9 +40,18 @@ export function taskRows(task: "classification" | "choice", count: number): stri
   return lines.join("\n") + "\n";
 }
 
-/** Saves an untrained decoder of characters as a run of pre-training. */
-export async function saveParent(device: Device, root: string, name: string): Promise<void> {
-  const tokenizer = CharacterTokenizer.fromText([taskRows("classification", 200)]);
+/**
+ * Saves an untrained decoder of characters as a run of pre-training.
+ *
+ * @param more characters beside those of the rows
+ */
+export async function saveParent(
+  device: Device,
+  root: string,
+  name: string,
+  more = "",
+): Promise<void> {
+  const tokenizer = CharacterTokenizer.fromText([taskRows("classification", 200), more]);
   const model: ModelConfig = {
     vocabSize: tokenizer.vocabSize,
     contextLength: 32,
