@@ -69,10 +69,11 @@ export function checkRewards(
 
 /** Rewards that a function gives. */
 export class FunctionReward implements RewardSource {
+  /** What it is. */
   readonly words: string;
   readonly #reward: RewardFunction;
 
-  /** @param words what it is */
+  /** With its words. */
   constructor(words: string, reward: RewardFunction) {
     this.words = words;
     this.#reward = reward;
@@ -93,7 +94,7 @@ export class FunctionReward implements RewardSource {
     throw new CannotError(act, want, `its default is ${typeof reward}`);
   }
 
-  /** @throws {CannotError} When the function throws, or gives no numbers. */
+  /** A number each. @throws {CannotError} When the function throws, or gives none. */
   async score(answers: readonly Answer[]): Promise<Float64Array> {
     const texts = answers.map(({ messages, prompt, response }) => ({ messages, prompt, response }));
     let rewards: ArrayLike<number>;
@@ -109,6 +110,7 @@ export class FunctionReward implements RewardSource {
     return checkRewards(rewards, answers, this.words);
   }
 
+  /** Nothing to give back. */
   destroy(): void {}
 }
 
@@ -138,6 +140,7 @@ export interface HttpRewardOptions {
  * is tried again twice.
  */
 export class HttpReward implements RewardSource {
+  /** What it is. */
   readonly words: string;
   readonly #url: string;
   readonly #timeoutMs: number;
@@ -151,7 +154,7 @@ export class HttpReward implements RewardSource {
     this.#pauseMs = pauseMs;
   }
 
-  /** @throws {CannotError} When there is no answer in time, or it holds no numbers. */
+  /** A number each. @throws {CannotError} When there is no answer in time, or no number in it. */
   async score(answers: readonly Answer[]): Promise<Float64Array> {
     const rewards = new Float64Array(answers.length);
     const abort = new AbortController();
@@ -216,6 +219,7 @@ export class HttpReward implements RewardSource {
     return checkRewards(rewards.map(({ reward }) => reward), [answer], this.#url);
   }
 
+  /** Nothing to give back. */
   destroy(): void {}
 }
 

@@ -93,6 +93,7 @@ export interface ModelRewardOptions {
  * those that the model learnt from had; what its context does not hold is cut before the end.
  */
 export class ModelReward implements RewardSource {
+  /** What it is. */
   readonly words: string;
   readonly #reward: RewardModel;
   readonly #options: ModelRewardOptions;
@@ -113,7 +114,7 @@ export class ModelReward implements RewardSource {
     loadWeights(device, reward.checkpoint, this.#weights);
   }
 
-  /** @throws {CannotError} When a score is no finite number. */
+  /** Scores with the bias. @throws {CannotError} When one is no finite number. */
   async score(answers: readonly Answer[]): Promise<Float64Array> {
     const { model: { contextLength }, head } = this.#reward;
     const { rows } = this.#options;
