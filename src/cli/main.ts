@@ -39,6 +39,7 @@ function program(setStatus: (status: number) => void): Command {
     .addCommand(finetuneCommand(setStatus))
     .addCommand(sftCommand(setStatus))
     .addCommand(rewardCommand(setStatus))
+    .addCommand(dpoCommand(setStatus))
     .addCommand(ppoCommand(setStatus));
 
   root.addCommand(generateCommand(setStatus));
@@ -122,6 +123,14 @@ function sftCommand(setStatus: (status: number) => void): Command {
   return stageCommand("sft", "prompts with responses: JSONL, or one JSON array")
     .description("fine-tune a run's decoder on dialogues, as InstructGPT's first stage")
     .action(async (options) => setStatus(await (await import("./sft.ts")).trainSft(options)));
+}
+
+function dpoCommand(setStatus: (status: number) => void): Command {
+  return stageCommand("dpo", "comparisons of responses: JSONL, or one JSON array")
+    .description("train a run's decoder on comparisons, without a reward model")
+    .action(async (options) => {
+      setStatus(await (await import("./dpo.ts")).trainDpo(options));
+    });
 }
 
 function rewardCommand(setStatus: (status: number) => void): Command {

@@ -112,7 +112,7 @@ export interface StageKind<
   S extends EpochStage<R, E> & { destroy(): void },
 > {
   /** Name of command and stage. */
-  readonly name: "sft" | "reward";
+  readonly name: "sft" | "reward" | "dpo";
   /** Completes the settings of a run, or of a command. @throws {CannotError} As loadConfig. */
   resolve(sources: SettingsSources): Promise<C>;
   /** Checks what no single field can say. @throws {RangeError} When values do not fit. */

@@ -34,6 +34,8 @@ export interface LmHeadChunkOptions {
   V?: number;
   /** Rows of logits held at a time, a multiple of 64. @default 256, less where V is very large */
   chunkRows?: number;
+  /** False: in a plan for training, too, the loss alone. @default true */
+  gradient?: boolean;
 }
 
 /** Options of {@linkcode lmHeadLoss}. */
@@ -101,9 +103,9 @@ export function lmHeadChunks(
       `Cannot record lm_head: chunkRows a multiple of 64, for aligned chunks: got ${chunkRows}`,
     );
   }
-  const dx = plan.training ? plan.accumulate(x) : undefined;
-  const gradient = dx !== undefined ||
-    (plan.training && windows.some(({ grad }) => grad !== undefined));
+  const learns = plan.training && (options.gradient ?? true);
+  const dx = learns ? plan.accumulate(x) : undefined;
+  const gradient = dx !== undefined || (learns && windows.some(({ grad }) => grad !== undefined));
 
   for (let start = 0; start < N; start += chunkRows) {
     const M = Math.min(chunkRows, N - start);

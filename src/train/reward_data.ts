@@ -8,7 +8,7 @@ import { type Comparison, pairWeights, readComparisons } from "../data/preferenc
 import { encodeDialogue } from "../prompt/dialogue.ts";
 import { holdOut, limited } from "./epochs.ts";
 import type { EncodedComparison } from "./reward_batches.ts";
-import type { RewardConfig } from "./reward_config.ts";
+import type { EpochConfig } from "./epoch_config.ts";
 import {
   checkLeft,
   type DataFile,
@@ -23,6 +23,8 @@ export interface RewardExample extends EncodedComparison {
   readonly isBest: readonly boolean[];
   /** How sure the judge was, where the data says it. */
   readonly confidence: string | undefined;
+  /** Tokens before the response, the same for all of them. */
+  readonly promptTokens: number;
   /** Pairs that are not compared, as they are ties or the same text. */
   readonly ties: number;
 }
@@ -56,7 +58,7 @@ interface KeyedExample extends RewardExample {
  * lacks or nothing is left to train on.
  */
 export async function loadRewardData(
-  config: RewardConfig,
+  config: Pick<EpochConfig, "data" | "dev" | "validation" | "skipBad" | "limit" | "seed">,
   options: EncodeRowsOptions,
 ): Promise<RewardData> {
   const first = await loadComparisons(config.data, config, options);
@@ -88,7 +90,7 @@ export async function loadRewardData(
 
 async function loadComparisons(
   path: string,
-  { skipBad }: Pick<RewardConfig, "skipBad">,
+  { skipBad }: Pick<EpochConfig, "skipBad">,
   options: EncodeRowsOptions,
 ): Promise<{ examples: KeyedExample[]; file: DataFile; ties: number; allTied: number }> {
   const sha256 = await fileHash(path);
@@ -125,6 +127,7 @@ function encodeComparison(
     ...pairWeights(comparison),
     length: Math.max(...rows.map(({ length }) => length)),
     isBest: ranks.map((rank) => rank === best),
+    promptTokens: encodeDialogue(tokenizer, prompt).ids.length + 1, // and the one that begins the turn
     confidence,
     key: JSON.stringify(prompt),
   };

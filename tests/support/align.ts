@@ -15,7 +15,7 @@ import { parseSafetensors } from "./safetensors.ts";
 /** What tests/golden/make_sft.py or make_reward.py wrote. */
 export class Golden {
   /** Of the metadata. */
-  readonly about: { model: ModelConfig; live: number; E: number; K: number };
+  readonly about: { model: ModelConfig; live: number; E: number; K: number; beta?: number };
   readonly #tensors: ReturnType<typeof parseSafetensors>;
 
   constructor(bytes: Uint8Array<ArrayBuffer>) {

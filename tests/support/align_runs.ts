@@ -9,6 +9,8 @@ import { configFromJson } from "../../src/model/config_json.ts";
 import { DIALOGUE_TOKENS } from "../../src/prompt/dialogue.ts";
 import { Run, RunWriter } from "../../src/run/run_folder.ts";
 import { loadTokenizer } from "../../src/tokenizer/file.ts";
+import { Dpo, type DpoEvaluation } from "../../src/train/dpo.ts";
+import { dpoSchema } from "../../src/train/dpo_config.ts";
 import { type EpochEvaluation, type EpochStage, runEpochs } from "../../src/train/epochs.ts";
 import type { LengthResult, StepTag } from "../../src/train/length_step.ts";
 import { type RewardEvaluation, RewardTraining } from "../../src/train/reward.ts";
@@ -73,6 +75,17 @@ export async function rewardUntil(place: Place, step: number): Promise<RewardEva
   const data = await loadRewardData(config, { tokenizer, maxTokens: model.contextLength });
   const parts = { device: place.device, config, model, data, tokenizerFiles };
   const state = await RewardTraining.open({ ...parts, parent: open.parent, checkpoint });
+  return await driveUntil(state, run, step);
+}
+
+/** As {@linkcode sftUntil}, of a policy by its preferences. @returns the evaluations */
+export async function dpoUntil(place: Place, step: number): Promise<DpoEvaluation[]> {
+  const config = await loadConfig(dpoSchema, { set: place.set });
+  const { run, checkpoint, ...open } = await openPlace(place, "dpo");
+  const { tokenizer, model, tokenizerFiles } = open;
+  const data = await loadRewardData(config, { tokenizer, maxTokens: model.contextLength });
+  const parts = { device: place.device, config, model, data, tokenizerFiles };
+  const state = await Dpo.open({ ...parts, parent: open.parent, checkpoint });
   return await driveUntil(state, run, step);
 }
 
