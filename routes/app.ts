@@ -27,6 +27,7 @@ import { health, type Lifecycle } from "./operations/lifecycle.ts";
 import { scopeOf } from "./operations/scopes.ts";
 import { accessLog } from "./operations/log.ts";
 import { metricsRoute, type ServerMetrics } from "./operations/metrics.ts";
+import { page } from "./page.ts";
 import { reward, rewardPaths } from "./reward.ts";
 import { tokenize, tokenizePaths } from "./tokenize.ts";
 
@@ -119,6 +120,7 @@ function base({ config, lifecycle, logger, nowMs }: AppOptions): Hono {
     }));
   }
   app.route("/health", health(lifecycle));
+  app.route("/", page()); // also while models are being loaded, which it then says
   return app;
 }
 

@@ -55,7 +55,7 @@ const PERMISSIONS = [
   "--allow-read",
   "--allow-write",
   "--allow-net=127.0.0.1,localhost",
-  "--allow-run=deno,python3,sh,dash,bash,git,kill",
+  "--allow-run=deno,chromium,python3,sh,dash,bash,git,kill",
   "--allow-env",
   "--allow-sys",
 ];
