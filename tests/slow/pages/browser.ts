@@ -121,15 +121,11 @@ export async function axeFaults(page: Page): Promise<string[]> {
   const { default: axe } = await import("axe-core");
   await page.evaluate(axe.source);
   const { violations } = await page.evaluate(async () => {
-    // deno-lint-ignore no-explicit-any
-    const { axe } = globalThis as any;
+    const { axe } = globalThis as unknown as { axe: typeof import("axe-core") };
     return await axe.run(document, { resultTypes: ["violations"] });
   });
-  // deno-lint-ignore no-explicit-any
-  return violations.map(({ id, help, nodes }: any) => {
-    // deno-lint-ignore no-explicit-any
-    return `${id}: ${help}: ${
-      nodes.map(({ html, any }: any) => html + any.map((a: any) => a.message)).join("; ")
-    }`;
+  return violations.map(({ id, help, nodes }) => {
+    const places = nodes.map(({ html, failureSummary }) => `${html} (${failureSummary})`);
+    return `${id}: ${help}: ${places.join("; ")}`;
   });
 }
