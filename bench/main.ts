@@ -25,6 +25,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   gpt2: () => import("./gpt2.ts"),
   serve: () => import("./serve.ts"),
   labels: () => import("./labels.ts"),
+  feedback_attacks: () => import("./feedback_attacks.ts"),
 };
 
 interface Options {

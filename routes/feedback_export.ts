@@ -1,5 +1,6 @@
 /**
- * `GET /v1/feedback/stats` and `/export`: all feedback in figures, and in the formats of others.
+ * `GET /v1/feedback/stats`, `/labelers` and `/export`: all feedback in figures, who can be trusted,
+ * and the formats of others.
  *
  * @module
  */
@@ -9,6 +10,7 @@ import type { ZodOpenApiPathsObject } from "zod-openapi";
 import { type ExportRow, EXPORTS, type PromptedRecord } from "../src/feedback/export_formats.ts";
 import type { FeedbackFilter, FeedbackStore } from "../src/feedback/feedback_store.ts";
 import { type FeedbackStats, StatsCollector } from "../src/feedback/stats.ts";
+import type { TrustedPairs } from "../src/feedback/trusted_data.ts";
 import type { Logger } from "./deps.ts";
 import { errorHandler } from "./errors.ts";
 import { type FeedbackDeps, feedbackOf } from "./feedback.ts";
@@ -16,12 +18,14 @@ import { filterOf, readQuery } from "./feedback/view.ts";
 import {
   exportQuery,
   filterQuery,
+  labelersResponse,
   type StatsBody,
   statsResponse,
 } from "./schemas/feedback_read.ts";
 import { responses } from "./schemas/openapi.ts";
 
 const STATS = "/v1/feedback/stats";
+const LABELERS = "/v1/feedback/labelers";
 const EXPORT = "/v1/feedback/export";
 const ERRORS = [400, 401, 403, 404] as const;
 
@@ -35,6 +39,19 @@ export const feedbackExportPaths: ZodOpenApiPathsObject = {
       tags: ["Feedback"],
       requestParams: { query: filterQuery },
       responses: responses(statsResponse, { description: "The figures", errors: ERRORS }),
+    },
+  },
+  [LABELERS]: {
+    get: {
+      operationId: "feedbackLabelers",
+      summary: "How much each labeler counts, and who is in quarantine",
+      description: "As a model says that learnt from the other labelers alone. It is found anew " +
+        "when the data have changed, which can take seconds. Needs the scope feedback:read",
+      tags: ["Feedback"],
+      responses: responses(labelersResponse, {
+        description: "All labelers",
+        errors: [401, 403, 404],
+      }),
     },
   },
   [EXPORT]: {
@@ -72,6 +89,10 @@ export function feedbackExport(deps: FeedbackDeps): Hono {
     const collector = new StatsCollector();
     for await (const record of parts.store.records(filter)) collector.add(record);
     return c.json(statsBody(collector.result(), datasetVersion));
+  });
+  app.get(LABELERS, async (c) => {
+    const found = await feedbackOf(deps).trusted.read();
+    return c.json(labelersBody(found));
   });
   app.get(EXPORT, (c) => {
     const parts = feedbackOf(deps);
@@ -127,6 +148,26 @@ function textStream(
       await rows.return();
     },
   }, { highWaterMark: 64 });
+}
+
+function labelersBody(found: TrustedPairs): z.output<typeof labelersResponse> {
+  const known = (value: number) => Number.isNaN(value) ? null : value;
+  return {
+    object: "list",
+    dataset_version: found.datasetVersion,
+    guarded: found.isGuarded,
+    pairs: found.items.length,
+    left_out: found.leftOut,
+    data: found.labelers.map((one) => ({
+      labeler: one.labeler,
+      pairs: one.pairs,
+      agreement: known(one.agreement),
+      flip_rate: known(one.flipRate),
+      weight: one.weight,
+      quarantined: one.isQuarantined,
+      quarantined_topics: one.quarantinedTopics.length,
+    })),
+  };
 }
 
 function statsBody(stats: FeedbackStats, datasetVersion: number): StatsBody {

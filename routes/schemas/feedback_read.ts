@@ -194,3 +194,27 @@ export const statsResponse = z.object({
 
 /** {@linkcode statsResponse}. */
 export type StatsBody = z.output<typeof statsResponse>;
+
+/** Who can be trusted. */
+export const labelersResponse = z.object({
+  object: z.literal("list"),
+  dataset_version: z.int(),
+  guarded: z.boolean().meta({
+    description: "False: too few labelers or pairs to compare anybody with",
+  }),
+  pairs: z.int().meta({ description: "That count in training" }),
+  left_out: z.int().meta({ description: "Pairs that count for nothing" }),
+  data: z.array(z.object({
+    labeler: z.string(),
+    pairs: z.int(),
+    agreement: z.number().nullable().meta({
+      description: "With a model that learnt from the others alone",
+    }),
+    flip_rate: z.number().nullable().meta({
+      description: "Share of verdicts that are turned around, beyond what all labelers err",
+    }),
+    weight: z.number().meta({ description: "How much a pair counts, on average" }),
+    quarantined: z.boolean(),
+    quarantined_topics: z.int().meta({ description: "Topics on which no pair counts" }),
+  })),
+}).meta({ id: "FeedbackLabelers" });

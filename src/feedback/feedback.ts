@@ -8,6 +8,7 @@ import type { CompletionStore } from "./completion_store.ts";
 import { FeedbackStore } from "./feedback_store.ts";
 import { LabelQueue, type QueueScorer } from "./label_queue.ts";
 import { LabelerIds } from "./labeler_ids.ts";
+import { TrustedData } from "./trusted_data.ts";
 import { DEFAULT_BOUNDS, type LabelerBounds, LabelerLimits } from "./labeler_limits.ts";
 
 /** Feedback of one server: where it is kept, whose it is, and how much may come. */
@@ -22,6 +23,8 @@ export interface Feedback {
   readonly limits: LabelerLimits;
   /** What is to be labelled next. */
   readonly queue: LabelQueue;
+  /** Pairs that can be trusted, and labelers who can. */
+  readonly trusted: TrustedData;
 }
 
 /** How feedback is taken in. */
@@ -50,5 +53,5 @@ export function openFeedback(
     nowMs,
   );
   const queue = new LabelQueue(database, { scorer: options.scorer, nowMs });
-  return { store, completions, labelers, limits, queue };
+  return { store, completions, labelers, limits, queue, trusted: new TrustedData(store) };
 }

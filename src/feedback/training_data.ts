@@ -13,6 +13,8 @@ export interface PreferencePair {
   readonly feedbackId: string;
   /** Number of the record; later ones have greater ones. */
   readonly seq: number;
+  /** When it was sent, seconds since 1970. */
+  readonly created: number;
   /** The same for the same prompt. */
   readonly promptHash: string;
   /** Part of the data, by the prompt alone. */
@@ -75,7 +77,9 @@ export interface TrainingData<Item> {
   readonly withoutPrompt: number;
 }
 
-/** Reads all pairs, of comparisons and rankings, each with weight 1. */
+/**
+ * Reads all pairs, of comparisons and rankings, each with weight 1; `TrustedData` weighs them.
+ */
 export async function readPairs(
   store: FeedbackStore,
   options: ReadOptions = {},
@@ -86,6 +90,7 @@ export async function readPairs(
     return decidedPairs(judgement).map(({ chosen, rejected }) => ({
       feedbackId: record.id,
       seq: record.seq,
+      created: record.created,
       promptHash: record.promptHash,
       split: record.split,
       prompt,

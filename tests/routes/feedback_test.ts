@@ -734,3 +734,20 @@ Deno.test("exports leave out what no prompt is kept of, and what was replaced", 
   const response = await serve.app.request(`${PATH}/export?format=trl_preference`);
   assertEquals((await response.text()).trimEnd().split("\n").length, 1);
 });
+
+Deno.test("GET /v1/feedback/labelers says how much each counts", async () => {
+  using serve = new FeedbackServe();
+  await send(serve, { ...CHOSEN, labeler: { id: "ann" } });
+  const { status, answer } = await get(serve, "/labelers");
+  assertEquals([status, answer.guarded, answer.pairs, answer.left_out], [200, false, 1, 0]);
+  const { labeler, ...rest } = answer.data[0];
+  assert(labeler.startsWith("lb-"));
+  assertEquals(rest, {
+    pairs: 1,
+    agreement: null,
+    flip_rate: null,
+    weight: 1,
+    quarantined: false,
+    quarantined_topics: 0,
+  });
+});
