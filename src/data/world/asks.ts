@@ -131,7 +131,7 @@ const read: Sort = (draw) => {
   const asked = draw.pick(questionsOf(events));
   const answer = `${capital(asked.answer)}.`;
   return {
-    combination: `${asked.kind} ${asked.combination}`,
+    combination: asked.combination,
     prompt: `${tell(events)} ${asked.question}`,
     answer,
     rightness: oneOf(answer),

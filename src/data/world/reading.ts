@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Draw, heldOut } from "./draw.ts";
+import { Draw, heldOut, splitOf } from "./draw.ts";
 import { tell, type WorldEvent, WorldState } from "./events.ts";
 import { oneAnswer } from "./grade.ts";
 import { drawCast, happen } from "./happenings.ts";
@@ -36,7 +36,7 @@ export function questionsOf(events: readonly WorldEvent[]): PassageQuestion[] {
       question: `Where is ${who}?`,
       answer: place,
       options: PLACES,
-      combination: `${who} ${place}`,
+      combination: `where ${who} ${place}`,
     });
   }
   for (const [thing, colour] of state.colours) {
@@ -46,14 +46,14 @@ export function questionsOf(events: readonly WorldEvent[]): PassageQuestion[] {
       question: `What colour is the ${thing}?`,
       answer: colour,
       options: COLOURS,
-      combination: `${thing} ${colour}`,
+      combination: `colour ${thing} ${colour}`,
     });
     questions.push({
       kind: "carried",
       question: `Where is the ${thing}?`,
       answer: state.placeOf(thing)!,
       options: PLACES,
-      combination: `${thing} ${state.placeOf(thing)}`,
+      combination: `carried ${thing} ${state.placeOf(thing)}`,
     });
     if (holder === undefined) continue;
     questions.push({
@@ -61,17 +61,20 @@ export function questionsOf(events: readonly WorldEvent[]): PassageQuestion[] {
       question: `Who has the ${thing}?`,
       answer: holder,
       options: PEOPLE.map(({ name }) => name),
-      combination: `${thing} ${holder}`,
+      combination: `who ${thing} ${holder}`,
     });
   }
   return questions;
 }
 
+/** Documents ask more of one passage, as questions cost few tokens and answers teach most. */
+const MORE_QUESTIONS = 2;
 const KINDS = ["where", "carried", "who", "colour"] as const;
 
 /**
  * Four to six sentences about two people and a thing, and a question of a sort that is drawn
- * first, so that all four are as common. Held out: what is asked about, with its answer.
+ * first, so that all four are as common. Held out: what is asked about, with its answer; in
+ * documents two more questions follow, whose combinations are of the same split.
  *
  * @throws {RangeError} As `heldOut` and `Draw`.
  */
@@ -88,10 +91,14 @@ export function readingItem(place: Place): WorldItem {
     const fitting = questionsOf(events).filter(({ kind }) => kind === wanted);
     if (fitting.length === 0) return undefined;
     const asked = draw.pick(fitting);
-    return { events, asked, combination: `${asked.kind} ${asked.combination}` };
+    return { events, asked, combination: asked.combination };
   });
   const { kind, question, answer, options } = asked;
   const prompt = `${tell(events)}\nQ: ${question}\nA:`;
+  const more = draw.shuffled(questionsOf(events)).filter((other) =>
+    other.question !== question && splitOf("reading", other.combination) === place.split
+  ).slice(0, MORE_QUESTIONS);
+  const rest = more.map((other) => `\nQ: ${other.question}\nA: ${other.answer}`);
   return {
     ...place,
     family: "reading",
@@ -99,7 +106,7 @@ export function readingItem(place: Place): WorldItem {
     combination,
     prompt,
     answer,
-    text: `${prompt} ${answer}`,
+    text: [`${prompt} ${answer}`, ...rest].join(""),
     labels: options,
     grade: oneAnswer(answer, (said) => options.some((option) => option.toLowerCase() === said)),
   };

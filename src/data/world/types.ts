@@ -91,7 +91,10 @@ export interface WorldItem extends Place {
   readonly prompt: string;
   /** The reference: the shortest good answer. It begins and ends without white space. */
   readonly answer: string;
-  /** The text to pre-train on; it begins with the prompt, and has the answer in it. */
+  /**
+   * The text to pre-train on. It begins with the prompt and has the answer in it, but for GPT-1's
+   * tasks, where it says what holds, without a label.
+   */
   readonly text: string;
   /** All answers to choose from, in a fixed order; undefined where they are open. */
   readonly labels?: readonly string[] | undefined;

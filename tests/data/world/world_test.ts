@@ -3,6 +3,7 @@ import { splitOf, splitsOf } from "../../../src/data/world/draw.ts";
 import { wordsOf } from "../../../src/data/world/grade.ts";
 import { RULE_LABELS } from "../../../src/data/world/rules.ts";
 import { FAMILIES, type Split } from "../../../src/data/world/types.ts";
+import { personOf } from "../../../src/data/world/words.ts";
 import { worldOf } from "../../../src/data/world/world.ts";
 
 const COUNT = 400;
@@ -58,6 +59,25 @@ Deno.test("documents to pre-train on hold no rule and no calculation of another 
   const kinds = [...world.items("rule", "train", { count: 2000 })].map((item) => item.combination);
   assert(rules.size > 10 && new Set(kinds).size > 100);
   assertEquals(kinds.filter((rule) => rules.has(rule)), []);
+});
+
+Deno.test("all questions of a document about a passage are of its split", () => {
+  let questions = 0;
+  for (const { text } of worldOf(0).items("reading", "train", { count: 500 })) {
+    for (const [, question, answer] of text.matchAll(/^Q: (.*)\nA: (.*)$/gm)) {
+      const [, kind, what] = /^(Where|Who|What colour) (?:is|has) (?:the )?(\w+)\?$/.exec(
+        question!,
+      )!;
+      const sort = kind === "Where"
+        ? personOf(what!) ? "where" : "carried"
+        : kind === "Who"
+        ? "who"
+        : "colour";
+      assertEquals(splitOf("reading", `${sort} ${what} ${answer}`), "train", text);
+      questions++;
+    }
+  }
+  assert(questions > 1000, `${questions} questions`);
 });
 
 Deno.test("sums in both forms are as many, of the same problems, words and lengths", () => {
