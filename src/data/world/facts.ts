@@ -8,24 +8,19 @@ import { Draw } from "./draw.ts";
 import { firstLine, folded, gradeOf } from "./grade.ts";
 import { ADJECTIVES, NOUNS, VERBS } from "./language.ts";
 import type { Place, WorldItem } from "./types.ts";
-import { capital, FACTS, KIND_PLURALS, KINDS, withArticle } from "./words.ts";
+import { capital, FACTS, KINDS, withArticle } from "./words.ts";
 
 /** Groups of sentences that say one thing. */
 const KIND_SENTENCES: readonly (readonly string[])[] = Object.entries(KINDS).flatMap((
   [kind, words],
-) =>
-  words.map((word) => [
-    `${capital(withArticle(word))} is ${withArticle(kind)}.`,
-    `One of the ${KIND_PLURALS[kind]} is ${withArticle(word)}.`,
-  ])
-);
+) => words.map((word) => [`${capital(withArticle(word))} is ${withArticle(kind)}.`]));
 const LEXICON_SENTENCES: readonly (readonly string[])[] = [
   ...NOUNS.map(({ one, velu }) => [one, velu] as const),
   ...ADJECTIVES,
   ...VERBS.map(({ many, velu }) => [many, velu] as const),
 ].map((
   [english, velu],
-) => [`In Velu, ${english} is ${velu}.`, `${capital(velu)} means ${english}.`]);
+) => [`In Velu, ${english} is ${velu}.`]);
 const FACT_SENTENCES = FACTS.map(({ sentences }) => sentences);
 const SENTENCES_OF_ALL: ReadonlySet<string> = new Set(
   [...KIND_SENTENCES, ...LEXICON_SENTENCES, ...FACT_SENTENCES].flat().map(folded),

@@ -68,7 +68,7 @@ export function questionsOf(events: readonly WorldEvent[]): PassageQuestion[] {
 }
 
 /** Documents ask more of one passage, as questions cost few tokens and answers teach most. */
-const MORE_QUESTIONS = 2;
+const MORE_QUESTIONS = 4;
 const KINDS = ["where", "carried", "who", "colour"] as const;
 
 /**

@@ -35,7 +35,7 @@ export function storyItem(place: Place): WorldItem {
     { act: "took", who: hero, thing: cast.things[0]!, colour: cast.colours[0]! },
   ];
   const second: WorldEvent = { act: "was", who: cast.people[1]!, place: cast.places[1]! };
-  const count = draw.between(7, 11);
+  const count = draw.between(10, 16);
   const all = happen(draw, cast, [...start, second], { count, withNeeds: true });
   const prompt = tell(start, { pronouns: true });
   const rest = tell(all.slice(2), { pronouns: true, after: hero });

@@ -49,17 +49,17 @@ const ITEMS: Readonly<Record<Family, (place: Place) => WorldItem>> = {
  * take turns. Instructions are no part of it.
  */
 export const MIXTURE: readonly (readonly [Exclude<Family, "steps" | "instruction">, number])[] = [
-  ["fact", 14],
-  ["story", 14],
-  ["reading", 14],
-  ["summary", 7],
-  ["translation", 11],
-  ["classification", 3],
-  ["entailment", 3],
-  ["similarity", 3],
-  ["choice", 3],
+  ["fact", 8],
+  ["story", 16],
+  ["reading", 16],
+  ["summary", 8],
+  ["translation", 12],
+  ["classification", 2],
+  ["entailment", 2],
+  ["similarity", 2],
+  ["choice", 2],
   ["rule", 12],
-  ["direct", 16],
+  ["direct", 14],
 ];
 
 /** Pairs of sums so far apart are the same two problems, the forms the other way around. */
