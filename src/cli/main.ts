@@ -34,8 +34,9 @@ function program(setStatus: (status: number) => void): Command {
     });
 
   root.command("train")
-    .description("train a model; without a stage: pretrain")
-    .addCommand(pretrainCommand(setStatus), { isDefault: true })
+    .description("train a model; without a stage: all of them, on built-in data")
+    .addCommand(roadCommand(setStatus), { isDefault: true })
+    .addCommand(pretrainCommand(setStatus))
     .addCommand(finetuneCommand(setStatus))
     .addCommand(sftCommand(setStatus))
     .addCommand(rewardCommand(setStatus))
@@ -72,9 +73,36 @@ function program(setStatus: (status: number) => void): Command {
   return root;
 }
 
+function roadCommand(setStatus: (status: number) => void): Command {
+  return new Command("all")
+    .description("every stage, from the tokenizer to PPO and a report card; goes on where it ended")
+    .option("--preset <name>", "demo or full", roadPreset, "demo")
+    .option("--config <file>", "a JSONC file of settings")
+    .option("--set <a.b=c...>", "one setting, over the file and the preset")
+    .option("--pretrain-data <path...>", "text to pre-train on, in place of the built-in one")
+    .option("--task-data <task=file...>", "a table for one of the four tasks")
+    .option("--sft-data <file>", "dialogues for supervised fine-tuning")
+    .option("--comparisons <file>", "ranked responses, in place of labelers of this run's samples")
+    .option("--prompts <file>", "prompts for PPO")
+    .option("--name <name>", "name of the road; else the preset's")
+    .option("--runs <folder>", "folder of all runs: BRACHIO_RUNS, else runs")
+    .option("--no-subgroups", "without the subgroups feature")
+    .option("--no-f16", "without the shader-f16 feature")
+    .configureOutput({ writeErr: () => {} })
+    .exitOverride()
+    .action(async (options) =>
+      setStatus(await (await import("./road/road.ts")).trainRoad(options))
+    );
+}
+
+function roadPreset(text: string): string {
+  if (["demo", "full"].includes(text)) return text;
+  throw new UsageError(`--preset must be demo or full: got "${text}"`);
+}
+
 function pretrainCommand(setStatus: (status: number) => void): Command {
   return new Command("pretrain")
-    .description("learn to continue text; without --data: this program's own source")
+    .description("learn to continue text")
     .option("--data <path...>", "files, folders or patterns; text or JSONL, gzip or not")
     .option("--preset <name>", "a published size or a recipe: gpt2, shakespeare-char-cpu, …")
     .option("--config <file>", "a JSONC file of settings")

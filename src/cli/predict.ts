@@ -71,7 +71,7 @@ export async function predict(options: PredictCommand): Promise<number> {
   }
   const device = await Device.open({ subgroups: options.subgroups, f16: options.f16 });
   try {
-    const scored = await scoreWith(device, checkpoint, head, examples, options.batchRows);
+    const scored = await scoreExamples(device, checkpoint, head, examples, options.batchRows);
     await writeLines(options.out, kept, head, scored);
     sayMetrics(run.name, checkpoint.step, head, examples, scored);
     return 0;
@@ -118,7 +118,8 @@ async function newestFinetuned(root: string): Promise<Run> {
   throw new CannotError(`find a run in ${root}`, "want one that was fine-tuned", "there is none");
 }
 
-async function scoreWith(
+/** What a fine-tuned checkpoint says of examples. */
+export async function scoreExamples(
   device: Device,
   checkpoint: Checkpoint,
   head: TaskHead,

@@ -1,5 +1,5 @@
 /**
- * `brachio train`: pre-trains a GPT on text, from its tokenizer to its last checkpoint.
+ * `brachio train pretrain`: pre-trains a GPT on text, from its tokenizer to its last checkpoint.
  *
  * Whatever can be wrong with the command is found before anything but the cache of prepared data is
  * written. It ends with status 0 when the training is finished, 130 when it was interrupted and can go
@@ -244,7 +244,7 @@ function runInfo(device: Device, config: PretrainConfig, data: PreparedData): Ru
     config: withFullPaths(config),
     parent: null,
     data: [{
-      name: config.data.length > 0 ? config.data.join(", ") : "built-in",
+      name: config.data.join(", "),
       sha256: data.info.sha256,
       tokens: data.train.count + data.val.count,
     }],

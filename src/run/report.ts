@@ -6,6 +6,7 @@
 import { join } from "node:path";
 import { lossChart, lossCurves } from "./loss_chart.ts";
 import type { MetricsRecord } from "./metrics.ts";
+import { Markup, markup, PAGE_STYLE } from "./markup.ts";
 import { type Json, Run, type RunInfo, type RunWriter } from "./run_folder.ts";
 
 /** What a report tells. */
@@ -71,7 +72,7 @@ export function reportHtml(content: ReportContent): string {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>${name}</title>
-<style>${new Markup(STYLE)}</style>
+<style>${new Markup(PAGE_STYLE)}</style>
 </head>
 <body>
 <h1>${name}</h1>
@@ -136,38 +137,3 @@ function flatten(value: { [key: string]: Json }, prefix = ""): [string, string][
     return [[path, typeof inner === "string" ? inner : JSON.stringify(inner)]];
   });
 }
-
-/** Text that is HTML already. */
-class Markup {
-  readonly text: string;
-  constructor(text: string) {
-    this.text = text;
-  }
-}
-
-type Part = string | number | false | Markup | readonly Part[];
-
-/** HTML in which every value is escaped unless it is {@linkcode Markup}; false is nothing. */
-function markup(strings: TemplateStringsArray, ...parts: Part[]): Markup {
-  const texts = parts.map((part, i) => textOf(part) + strings[i + 1]!);
-  return new Markup(strings[0]! + texts.join(""));
-}
-
-function textOf(part: Part): string {
-  if (part === false) return "";
-  if (part instanceof Markup) return part.text;
-  if (typeof part === "object") return part.map(textOf).join("");
-  return String(part).replaceAll(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
-}
-
-const STYLE = `
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #1f2328; background: #ffffff; }
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.2rem 0.8rem 0.2rem 0; border-bottom: 1px solid #8886; text-align: right; }
-.pairs th, .pairs td { text-align: left; vertical-align: top; overflow-wrap: anywhere; }
-th { font-weight: 600; }
-pre { white-space: pre-wrap; border: 1px solid #8886; padding: 0.8rem; }
-@media (prefers-color-scheme: dark) { body { color: #e6edf3; background: #0d1117; } }
-`;

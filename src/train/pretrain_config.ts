@@ -11,7 +11,7 @@ const share = z.number().min(0).lt(1);
 
 /** A resolved configuration. */
 export interface PretrainConfig {
-  /** Files, folders and patterns; empty for the built-in text. */
+  /** Files, folders and patterns. */
   data: string[];
   /** Field of JSONL lines that holds their text. */
   field: string;

@@ -5,7 +5,6 @@
  */
 import { createHash } from "node:crypto";
 import { resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { CannotError } from "../config/cannot.ts";
 import { readPieces } from "../data/documents.ts";
 import { prepareData, type PreparedData } from "../data/prepare.ts";
@@ -19,17 +18,14 @@ import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { trainBpeFromCounts, WordCounts } from "../tokenizer/train.ts";
 import type { PretrainConfig } from "./pretrain_config.ts";
 
-/** Text to train on where none is given: this program's own source. */
-const BUILT_IN = ["../../src/**/*.ts", "../../shaders/*.wgsl", "../../README.md"].map((path) =>
-  fileURLToPath(new URL(path, import.meta.url))
-);
-
 /** Tokenizers that are no file. */
 const NAMED = ["char", "gpt2", "bpe"];
 
-/** The files, folders and patterns to train on. */
+/** The files, folders and patterns to train on. @throws {CannotError} When there is none. */
 export function sourcesOf(config: PretrainConfig): string[] {
-  return config.data.length > 0 ? config.data : BUILT_IN;
+  if (config.data.length > 0) return config.data;
+  const want = "want --data FILE…; ./brachio train has data of its own";
+  throw new CannotError("pre-train", want, "there is none");
 }
 
 /** Paths that mean the same from any folder, as `run.json` needs them. */

@@ -54,6 +54,16 @@ export async function runTask(task: string, args: readonly string[]): Promise<En
   return { status: code === 134 ? 0 : code, stdout: out!, stderr: err! };
 }
 
+/** Starts a task of deno.json, its output going nowhere. */
+export async function startTask(task: string, args: readonly string[]): Promise<Deno.ChildProcess> {
+  return new Deno.Command("deno", {
+    args: [...await taskCommand(task), ...args],
+    env: { NO_COLOR: "1", FORCE_COLOR: "" },
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+}
+
 /** How a process is started. */
 export interface StartOptions {
   /** Over the variables of this process. */

@@ -1,0 +1,185 @@
+/**
+ * Many texts from one run's weights: for samples, for evaluations, for votes.
+ *
+ * @module
+ */
+import type { Device } from "../../gpu/device.ts";
+import { Engine } from "../../infer/engine.ts";
+import type { ModelConfig } from "../../model/config.ts";
+import { configFromJson } from "../../model/config_json.ts";
+import { Weights } from "../../model/parameters.ts";
+import { DIALOGUE_TOKENS } from "../../prompt/dialogue.ts";
+import { Run, type Which } from "../../run/run_folder.ts";
+import { loadTokenizer } from "../../tokenizer/file.ts";
+import { END_OF_TEXT } from "../../tokenizer/special.ts";
+import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
+import { loadWeights } from "../../train/checkpoint.ts";
+
+/** How a prompt is given: as the text to write on from, or as a user's turn. */
+export type Form = "plain" | "dialogue";
+
+/** How to write. */
+export interface WriteOptions {
+  /** How prompts are given. */
+  readonly form: Form;
+  /** At most so many tokens. */
+  readonly maxTokens: number;
+  /** Texts of each prompt. @default 1 */
+  readonly choices?: number;
+  /** 0 is greedy. @default 0 */
+  readonly temperature?: number;
+  /** Of the random numbers; prompt i draws with seed + i. @default 0 */
+  readonly seed?: number;
+  /** Ends a plain text, too, and is cut off. @default none */
+  readonly stop?: string;
+  /** Hears how many prompts are done. */
+  readonly onProgress?: (done: number) => void;
+}
+
+/** A text that was written. */
+export interface Written {
+  /** Without what ended it. */
+  readonly text: string;
+  /** Tokens, the end among them. */
+  readonly tokens: number;
+}
+
+/** A decoder that writes many texts side by side. */
+export class Writer {
+  /** Of the run. */
+  readonly tokenizer: Tokenizer;
+  /** Of the run. */
+  readonly model: ModelConfig;
+  readonly #weights: Weights;
+  readonly #engine: Engine;
+
+  private constructor(tokenizer: Tokenizer, weights: Weights, engine: Engine) {
+    this.tokenizer = tokenizer;
+    this.model = weights.config;
+    this.#weights = weights;
+    this.#engine = engine;
+  }
+
+  /** Loads a run's decoder. @throws {CannotError} When there is no such checkpoint. */
+  static async open(
+    device: Device,
+    { root, run, which = "current", rows }: {
+      root: string;
+      run: string;
+      which?: Which;
+      rows: number;
+    },
+  ): Promise<Writer> {
+    const checkpoint = await (await Run.open(root, run)).checkpoint(which);
+    const config = configFromJson(await checkpoint.json("config.json"));
+    const tokenizer = loadTokenizer(await checkpoint.text("tokenizer.json"));
+    const weights = new Weights(device, config, { trainable: false });
+    try {
+      loadWeights(device, checkpoint, weights);
+      return new Writer(tokenizer, weights, Engine.create(device, weights, { slots: rows }));
+    } catch (error) {
+      weights.destroy();
+      throw error;
+    }
+  }
+
+  /** The texts of each prompt, in order; none of a prompt that fills the context. */
+  async write(prompts: readonly string[], options: WriteOptions): Promise<Written[][]> {
+    const { form, maxTokens, choices = 1, temperature = 0, seed = 0, stop, onProgress } = options;
+    const stopIds = this.#stopIds(form, stop);
+    const ids: number[][][] = prompts.map(() => Array.from({ length: choices }, () => []));
+    let done = 0;
+    const waits = prompts.map((prompt, i) => {
+      const request = this.promptIds(prompt, form);
+      const room = this.model.contextLength - request.length;
+      if (room < 1) return;
+      const handle = this.#engine.submit({
+        prompt: request,
+        maxTokens: Math.min(maxTokens, room),
+        choices,
+        sampling: { temperature, seed: seed + i },
+        stopIds,
+      }, (event) => {
+        if (event.kind === "token") ids[i]![event.choice]!.push(event.id);
+        if (event.kind === "done") onProgress?.(++done);
+      });
+      return handle.done;
+    });
+    await this.#engine.run();
+    await Promise.all(waits);
+    return ids.map((texts) => texts.map((tokens) => this.#text(tokens, stopIds, stop)));
+  }
+
+  /** Log-probability of each ending of a prompt, in nats: (prompts, endings). */
+  async score(
+    items: readonly { prompt: string; endings: readonly string[] }[],
+    { form = "plain" as Form, onProgress }: { form?: Form; onProgress?: (done: number) => void } =
+      {},
+  ): Promise<number[][]> {
+    const scores = items.map(({ endings }) => endings.map(() => -Infinity));
+    let done = 0;
+    const waits = items.flatMap(({ prompt, endings }, i) =>
+      endings.map((ending, k) => {
+        // Together, as a tokenizer may join the end of the one and the start of the other.
+        const before = this.promptIds(prompt, form);
+        const all = form === "plain"
+          ? this.tokenizer.encode(prompt + ending, { allowSpecial: false })
+          : [...before, ...this.tokenizer.encode(ending, { allowSpecial: false })];
+        if (all.length > this.model.contextLength) return undefined;
+        let common = 0;
+        while (common < before.length && before[common] === all[common]) common++;
+        const from = Math.max(1, Math.min(common, all.length - 1));
+        return this.#engine.submit(
+          { prompt: all, maxTokens: 0, scorePrompt: true, scoreFrom: from },
+          (event) => {
+            if (event.kind === "prompt") {
+              scores[i]![k] = event.tokens.reduce((sum, t) => sum + (t.logProbability ?? 0), 0);
+            }
+            if (event.kind === "done" && k === endings.length - 1) onProgress?.(++done);
+          },
+        ).done;
+      })
+    );
+    await this.#engine.run();
+    await Promise.all(waits);
+    return scores;
+  }
+
+  /** Tokens of a prompt. @throws {RangeError} When the tokenizer lacks a character. */
+  promptIds(prompt: string, form: Form): number[] {
+    const inner = this.tokenizer.encode(prompt, { allowSpecial: false });
+    if (form === "plain") return inner;
+    const [user, assistant, end] = DIALOGUE_TOKENS.map((name) => this.#special(name));
+    return [user!, ...inner, end!, assistant!];
+  }
+
+  #stopIds(form: Form, stop: string | undefined): number[] {
+    if (form === "dialogue") return [this.#special(DIALOGUE_TOKENS[2])];
+    const end = this.tokenizer.specialTokens.get(END_OF_TEXT);
+    const ids = end === undefined ? [] : [end];
+    // A stop text of one token ends the text where it is written.
+    const own = stop === undefined ? [] : this.tokenizer.encode(stop, { allowSpecial: false });
+    return own.length === 1 ? [...ids, own[0]!] : ids;
+  }
+
+  #special(name: string): number {
+    const id = this.tokenizer.specialTokens.get(name);
+    if (id !== undefined) return id;
+    throw new RangeError(`Cannot write: want a tokenizer with ${name}: it has none`);
+  }
+
+  #text(tokens: readonly number[], stopIds: readonly number[], stop?: string): Written {
+    const own = stopIds.includes(tokens.at(-1)!) ? tokens.slice(0, -1) : tokens;
+    const text = this.tokenizer.decode(own);
+    return {
+      text: (stop === undefined ? text : text.split(stop, 1)[0]!).trim(),
+      tokens: tokens.length,
+    };
+  }
+
+  /** Gives the GPU's memory back. */
+  destroy(): void {
+    this.#engine.destroy();
+    this.#weights.destroy();
+  }
+}
