@@ -12,10 +12,29 @@ import { parseSafetensors as parseFile } from "../../src/run/safetensors.ts";
 import { assertClose } from "./close.ts";
 import { parseSafetensors } from "./safetensors.ts";
 
-/** What tests/golden/make_sft.py or make_reward.py wrote. */
+/** Of an update of PPO, by the names of its configuration. */
+export type PpoGoldenSettings = Record<
+  | "klCoef"
+  | "discount"
+  | "gaeLambda"
+  | "clipRange"
+  | "valueClipRange"
+  | "ptxCoef"
+  | "lr",
+  number
+>;
+
+/** What tests/golden/make_sft.py, make_reward.py or make_ppo.py wrote. */
 export class Golden {
   /** Of the metadata. */
-  readonly about: { model: ModelConfig; live: number; E: number; K: number; beta?: number };
+  readonly about: {
+    model: ModelConfig;
+    live: number;
+    E: number;
+    K: number;
+    beta?: number;
+    settings?: PpoGoldenSettings;
+  };
   readonly #tensors: ReturnType<typeof parseSafetensors>;
 
   constructor(bytes: Uint8Array<ArrayBuffer>) {
@@ -35,24 +54,50 @@ export class Golden {
   }
 
   /** The weights before the step, on the GPU. */
-  weights(device: Device, options: { trainable: boolean; heads?: ParameterSpec[] }): Weights {
+  weights(
+    device: Device,
+    options: { trainable: boolean; heads?: ParameterSpec[] },
+    prefix = "",
+  ): Weights {
     const weights = new Weights(device, this.about.model, options);
     for (const { name } of weights.table) {
-      weights.write(device, name, Float32Array.from(this.of(name)));
+      weights.write(device, name, Float32Array.from(this.of(prefix + name)));
     }
     return weights;
   }
 
   /** As in contracts: within 1e-4 of a tensor's largest, and 1e-7; a bias of the keys has none. */
-  async assertGradients(device: Device, weights: Weights): Promise<void> {
+  async assertGradients(device: Device, weights: Weights, prefix = ""): Promise<void> {
     const { channels: C } = weights.config;
     for (const { name } of weights.table) {
       const actual = await weights.read(device, name, weights.grads);
-      const expected = this.of(`grad.${name}`);
+      const expected = this.of(`grad.${prefix}${name}`);
       const largest = expected.reduce((most, g) => Math.max(most, Math.abs(g)), 0);
       const isKeyBias = (i: number) => name.endsWith("c_attn.bias") && Math.floor(i / C) === 1;
       const bound = expected.map((_, i) => isKeyBias(i) ? 1e-6 : 1e-4 * largest + 1e-7);
       assertClose(actual, expected, { bound, label: `gradient of ${name}` });
+    }
+  }
+
+  /**
+   * What one update changed, against the learning rate, where a gradient is above its rounding
+   * error: below, Adam makes a step of any size out of it.
+   */
+  async assertChanges(
+    device: Device,
+    weights: Weights,
+    { lr, prefix = "" }: { lr: number; prefix?: string },
+  ): Promise<void> {
+    for (const { name } of weights.table) {
+      const before = this.of(prefix + name);
+      const expected = this.of(`after.${prefix}${name}`);
+      const actual = (await weights.read(device, name)).map((value, i) => value - before[i]!);
+      const grad = this.of(`grad.${prefix}${name}`);
+      // Beside the step's own error, the weight is rounded to f32 before and after.
+      const bound = expected.map((_, i) =>
+        Math.abs(grad[i]!) > 1e-7 ? 2e-2 * lr + 2 ** -23 * Math.abs(before[i]!) : Infinity
+      );
+      assertClose(actual, expected, { bound, label: `change of ${name}` });
     }
   }
 }
