@@ -19,6 +19,8 @@ const BENCHES: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   sampling: () => import("./sampling.ts"),
   plan: () => import("./plan.ts"),
   align: () => import("./align.ts"),
+  ppo: () => import("./ppo.ts"),
+  randomwalks: () => import("./randomwalks.ts"),
   finetune: () => import("./finetune.ts"),
   finetune_quality: () => import("./finetune_quality.ts"),
   train: () => import("./train.ts"),
