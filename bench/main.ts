@@ -28,6 +28,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   serve: () => import("./serve.ts"),
   labels: () => import("./labels.ts"),
   feedback_attacks: () => import("./feedback_attacks.ts"),
+  votes: () => import("./votes.ts"),
 };
 
 interface Options {

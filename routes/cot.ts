@@ -144,7 +144,8 @@ class ChainOfThought {
         this.#shown.push(shown);
         await send(shown, "cot.path.done");
         await send(this.#votes().told, "cot.votes");
-        return isEnough(this.#ended.map(({ answer }) => answer?.key), voting.stop);
+        const keys = this.#ended.map(({ answer }) => answer?.key);
+        return isEnough(keys, voting.stop, this.#parts.plan.reasoning.choices);
       },
     });
     return this.#result();

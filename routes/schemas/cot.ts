@@ -10,13 +10,18 @@ import { finishReasonSchema, generationShape, modelField, usageSchema } from "./
 
 /** When no more samples are wanted. */
 export const earlyStop = z.looseObject({
-  rule: z.enum(["none", "window", "beta"]).nullish().meta({
-    description: "window: so many paths in a row agree; beta: the leading answer is ahead of the " +
-      "second with the confidence",
+  rule: z.enum(["none", "certain", "window", "beta"]).nullish().meta({
+    description: "certain: the paths that are left cannot change the answer; window: or so many " +
+      "paths in a row agree; beta: or the leading answer is ahead of the second with the " +
+      "confidence",
     default: "none",
   }),
   window: z.int().min(2).max(128).nullish().meta({ default: 5 }),
-  confidence: z.number().min(0.5).lt(1).nullish().meta({ default: 0.95 }),
+  confidence: z.number().min(0.5).lt(1).nullish().meta({
+    description: "Of one question's lead, looked at after each path. Of 10,000 simulated answers " +
+      "with 40 samples, 0.95 changes 1 %, 0.99 changes 0.06 %, and the default none",
+    default: 0.999,
+  }),
 });
 
 /** Several paths, and how they vote. */

@@ -35,7 +35,8 @@ const DEFAULT_ANSWER_TOKENS = 32;
 const DEFAULT_TEMPERATURE = 0.7;
 const DEFAULT_TOP_K = 40;
 const DEFAULT_WINDOW = 5;
-const DEFAULT_CONFIDENCE = 0.95;
+/** None of 10,000 simulated answers changes: `./brachio bench votes`. */
+const DEFAULT_CONFIDENCE = 0.999;
 
 /** How paths vote. */
 export interface Voting {

@@ -12,6 +12,7 @@ function program(setStatus: (status: number) => void): Command {
   const root = new Command("brachio")
     .description("Train, generate and serve GPTs with Deno and WebGPU")
     .configureOutput({ writeErr: () => {} }) // runMain says it, in one line
+    .enablePositionalOptions() // options after a command are the command's
     .exitOverride();
 
   root.command("doctor")
@@ -248,6 +249,7 @@ function evalCommand(setStatus: (status: number) => void): Command {
     .option("--no-f16", "without the shader-f16 feature")
     .configureOutput({ writeErr: () => {} })
     .exitOverride()
+    .enablePositionalOptions()
     .action(async (tasks, options) => {
       setStatus(await (await import("./eval.ts")).evalTasks(tasks, options));
     });

@@ -92,21 +92,36 @@ function logSigmoid(x: number): number {
   return Math.min(x, 0) - Math.log1p(Math.exp(-Math.abs(x)));
 }
 
-/** When no more paths are wanted. */
+/**
+ * When no more paths are wanted. Every rule but "none" also stops where "certain" does, as that changes
+ * nothing.
+ */
 export type StopRule =
   | { readonly rule: "none" }
+  /** Once the paths that are left cannot change the answer any more. */
+  | { readonly rule: "certain" }
   /** Once `window` paths in a row agree; windows follow each other without overlap. */
   | { readonly rule: "window"; readonly window: number }
-  /** Once the leading answer is ahead of the second with this probability. */
+  /**
+   * Once the leading answer is ahead of the second with this probability, as far as these two go. It is
+   * looked at after each path, so it stops too soon a little more often than one look would.
+   */
   | { readonly rule: "beta"; readonly confidence: number };
 
 /**
  * Whether the votes of these paths are enough.
  *
  * @param keys of the answers of the first paths, undefined for those that abstain
+ * @param samples how many paths there will be at most
  */
-export function isEnough(keys: readonly (string | undefined)[], rule: StopRule): boolean {
+export function isEnough(
+  keys: readonly (string | undefined)[],
+  rule: StopRule,
+  samples: number = Infinity,
+): boolean {
   if (rule.rule === "none") return false;
+  if (isCertain(keys, samples)) return true;
+  if (rule.rule === "certain") return false;
   if (rule.rule === "window") {
     if (keys.length === 0 || keys.length % rule.window !== 0) return false;
     const [key, ...others] = keys.slice(-rule.window);
@@ -116,6 +131,22 @@ export function isEnough(keys: readonly (string | undefined)[], rule: StopRule):
   for (const key of keys) if (key !== undefined) counts.set(key, (counts.get(key) ?? 0) + 1);
   const [first = 0, second = 0] = [...counts.values()].sort((a, b) => b - a);
   return first > 0 && leadProbability(first, second) >= rule.confidence;
+}
+
+/** Whether the leading answer leads whatever the paths that are left vote for. */
+function isCertain(keys: readonly (string | undefined)[], samples: number): boolean {
+  const left = samples - keys.length;
+  if (left <= 0) return true;
+  // In the order of their first votes, as the one that came first wins of equal counts.
+  const counts = new Map<string, number>();
+  for (const key of keys) if (key !== undefined) counts.set(key, (counts.get(key) ?? 0) + 1);
+  const all = [...counts.values()];
+  const most = Math.max(0, ...all);
+  const leader = all.indexOf(most);
+  if (left > most) return false; // all for an answer that nobody has voted for yet
+  return all.every((count, index) => {
+    return index === leader || (index < leader ? count + left < most : count + left <= most);
+  });
 }
 
 /**

@@ -6,14 +6,11 @@ import {
   leadProbability,
   type StopRule,
 } from "../../src/prompt/cot_votes.ts";
+import { simulateVotes, winnerOf } from "../../bench/vote_streams.ts";
 import { PhiloxStream } from "../../src/random/philox.ts";
 
 function ballot(key: string | undefined, logProbability = -1, meanLogProbability = -1) {
   return { key, logProbability, meanLogProbability };
-}
-
-function winner(keys: readonly (string | undefined)[]): string | undefined {
-  return countVotes(keys.map((key) => ballot(key)), "majority")[0]?.key;
 }
 
 Deno.test("a majority wins; of equal counts the one that came first", () => {
@@ -87,46 +84,63 @@ Deno.test("the rules stop where they say", () => {
   assertEquals(stops({ rule: "none" }, ["a", "a", "a", "a", "a"]), undefined);
 });
 
+Deno.test("certain is when no vote that is left can change the answer", () => {
+  const certain: StopRule = { rule: "certain" };
+  const stops = (keys: readonly (string | undefined)[], samples: number) => {
+    const at = Array.from({ length: samples + 1 }, (_, kept) => kept)
+      .find((kept) => isEnough(keys.slice(0, kept), certain, samples));
+    return at;
+  };
+  assertEquals(stops(["a", "a", "a", "b", "b"], 5), 3);
+  assertEquals(stops(["a", "a", "b", "b"], 4), 2); // 2 to 2 at most, and "a" was first
+  assertEquals(stops(["b", "a", "a", "a"], 4), 4); // 2 to 2 would be "b"'s
+  assertEquals(stops(["b", "a", "a", "a", "a"], 5), 4);
+  assertEquals(stops([undefined, "a", undefined, "b"], 4), 3);
+  assertEquals(stops([undefined, undefined], 2), 2);
+  assertEquals(isEnough(["a", "a", "a"], certain), false); // no end is known
+  // The other rules stop there, too; "none" never does.
+  assertEquals(isEnough(["a", "a", "a"], { rule: "beta", confidence: 0.999 }, 5), true);
+  assertEquals(isEnough(["a", "a", "a"], { rule: "none" }, 5), false);
+});
+
+Deno.test("certain is as early as can be: all ways to go on are tried", () => {
+  const SAMPLES = 6;
+  const keys = ["a", "b", undefined, "c"];
+  const ends = (begun: readonly (string | undefined)[]): Set<string | undefined> => {
+    if (begun.length === SAMPLES) return new Set([winnerOf(begun)]);
+    return new Set(keys.flatMap((key) => [...ends([...begun, key])]));
+  };
+  const random = new PhiloxStream(5, 0);
+  for (let trial = 0; trial < 200; trial++) {
+    const length = 1 + random.integer(SAMPLES);
+    const begun = Array.from({ length }, () => keys[random.integer(3)]); // "c" is new
+    const isOpen = ends(begun).size > 1;
+    assertEquals(isEnough(begun, { rule: "certain" }, SAMPLES), !isOpen, begun.join(" "));
+  }
+});
+
 const ITEMS = 500;
 const SAMPLES = 40;
 
-/** Answers of a model that is right with a chance that differs by item, wrong in four ways. */
-function simulate(item: number): (string | undefined)[] {
-  const random = new PhiloxStream(20_230_519, item);
-  const right = 0.3 + 0.69 * random.uniform();
-  const shares = [right];
-  for (let wrong = 0, rest = 1 - right; wrong < 4; wrong++) {
-    const share = wrong === 3 ? rest : rest * random.uniform();
-    shares.push(share);
-    rest -= share;
-  }
-  return Array.from({ length: SAMPLES }, () => {
-    if (random.uniform() < 0.03) return undefined; // no answer could be read
-    let draw = random.uniform();
-    const at = shares.findIndex((share) => (draw -= share) < 0);
-    return String(at === -1 ? 4 : at);
-  });
-}
-
 for (
   const { rule, most } of [
+    { rule: { rule: "certain" }, most: 0 },
     { rule: { rule: "beta", confidence: 0.95 }, most: 0.05 },
-    { rule: { rule: "beta", confidence: 0.99 }, most: 0 },
-    { rule: { rule: "beta", confidence: 0.9999 }, most: 0 },
+    { rule: { rule: "beta", confidence: 0.999 }, most: 0 },
     { rule: { rule: "window", window: 5 }, most: 0.05 },
     { rule: { rule: "window", window: 10 }, most: 0 },
   ] as { rule: StopRule; most: number }[]
 ) {
-  const name = rule.rule === "beta" ? `beta ${rule.confidence}` : Object.values(rule).join(" ");
+  const name = Object.values(rule).join(" ");
   Deno.test(`early stop "${name}" keeps the answers of ${ITEMS} items`, () => {
     let changed = 0;
     let used = 0;
     for (let item = 0; item < ITEMS; item++) {
-      const keys = simulate(item);
-      const at = keys.findIndex((_, index) => isEnough(keys.slice(0, index + 1), rule));
-      const kept = at === -1 ? keys : keys.slice(0, at + 1);
-      used += kept.length;
-      if (winner(kept) !== winner(keys)) changed++;
+      const keys = simulateVotes(item, SAMPLES);
+      let kept = 0;
+      while (kept < SAMPLES && !isEnough(keys.slice(0, kept), rule, SAMPLES)) kept++;
+      used += kept;
+      if (winnerOf(keys.slice(0, kept)) !== winnerOf(keys)) changed++;
     }
     const saved = 1 - used / (ITEMS * SAMPLES);
     console.log(

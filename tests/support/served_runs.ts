@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { ModelConfig } from "../../src/model/config.ts";
 import { configToJson } from "../../src/model/config_json.ts";
 import { parameterTable } from "../../src/model/parameters.ts";
 import type { CheckpointFile } from "../../src/run/checkpoint.ts";
@@ -28,9 +29,9 @@ export const SERVED_MODEL = {
 export async function saveModel(
   run: RunWriter,
   step: number,
-  { seed, score }: { seed: number; score?: number },
+  { seed, score, model = SERVED_MODEL }: { seed: number; score?: number; model?: ModelConfig },
 ): Promise<void> {
-  const tensors = parameterTable(SERVED_MODEL).map((spec, index) => ({
+  const tensors = parameterTable(model).map((spec, index) => ({
     name: spec.name,
     dtype: "f32" as const,
     shape: spec.shape,
@@ -38,7 +39,7 @@ export async function saveModel(
   }));
   const files: CheckpointFile[] = [
     { path: "model.safetensors", tensors },
-    { path: "config.json", json: configToJson(SERVED_MODEL) },
+    { path: "config.json", json: configToJson(model) },
     { path: "tokenizer.json", json: TOKENIZER.toJSON() },
     { path: "tokenizer_config.json", json: tokenizerConfig(TOKENIZER) },
   ];
@@ -50,8 +51,11 @@ export async function makeRun(
   root: string,
   name: string,
   steps: Readonly<Record<number, number>>,
+  model: ModelConfig = SERVED_MODEL,
 ): Promise<RunWriter> {
   const run = await RunWriter.create(root, name, runInfo());
-  for (const [step, seed] of Object.entries(steps)) await saveModel(run, Number(step), { seed });
+  for (const [step, seed] of Object.entries(steps)) {
+    await saveModel(run, Number(step), { seed, model });
+  }
   return run;
 }
