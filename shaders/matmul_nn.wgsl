@@ -7,11 +7,13 @@
 // which go to all lanes by a shuffle, and owns TV vec4 columns of b.
 // Needs N, lda, ldout and both columns to be multiples of 4; M and K are any: a's last vec4 may
 // reach beyond K, where it is not used.
-// Reads a, b (kept as f32 or f16), bias (flag 1), residual. Writes out = or +=, pre =.
+// Reads a, b (in buffers, b kept as f32 or f16, or in textures), bias (flag 1), residual. Writes out
+// = or +=, pre =.
 const LANES: u32 = 8u;
 const TM: u32 = 32u; // a multiple of LANES
 const TV: u32 = 2u;
 const G: u32 = TM / LANES; // rows of a that a lane loads
+const TS: u32 = 8u; // rows stored in one go, a divisor of TM
 const EPILOGUE: u32 = 0u;
 const KEEP: u32 = 0u;
 const FAR: u32 = 0u; // 1: b is too large for a core's cache
@@ -33,14 +35,14 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<vec4f>; // (M, lda)
-@group(0) @binding(2) var<storage, read> b: array<stored4>; // (K, N)
+// Bindings 1 and 2: a (M, lda), b (K, N).
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>; // (N)
 @group(0) @binding(4) var<storage, read> residual: array<vec4f>; // (M, N)
 @group(0) @binding(5) var<storage, read_write> pre: array<vec4f>; // (M, N)
 @group(0) @binding(6) var<storage, read_write> out: array<vec4f>; // (M, ldout)
 
 // @include "storage.wgsl"
+// @include "factors.wgsl"
 // @include "gelu.wgsl"
 
 fn activation(x: vec4f) -> vec4f {
@@ -73,14 +75,14 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
     for (var g = 0u; g < G; g++) {
       // Seek to a[row, k]; beyond the last row the last one again, whose sums are not stored.
       let at = min(row + g * LANES + lane, params.M - 1u) * lda4 + (params.a_column + k) / 4u;
-      q[g] = select(vec4f(0), a[at], live);
+      q[g] = select(vec4f(0), left4(at), live);
     }
     // @unroll
     for (var t = 0u; t < 4u; t++) {
       let at = min(k + t, params.K - 1u) * N4; // seek to b[k + t, :]
       // @unroll
       for (var j = 0u; j < TV; j++) {
-        p[t * TV + j] = numbers(b[at + min(col + j * LANES, N4 - 1u)]);
+        p[t * TV + j] = right4(at + min(col + j * LANES, N4 - 1u));
       }
     }
     if (FAR == 1u) {
@@ -90,8 +92,8 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
       for (var j = 0u; j < TV; j++) {
         let line = j * LANES + lane;
         let at = min(k + 4u + line / LINES, params.K - 1u) * N4;
-        let x = b[at + min(wg.x * (LANES * TV) + line % LINES * LINE, N4 - 1u)].x;
-        touched |= bitcast<u32>(x) & params.zero;
+        let bits = touch4(at + min(wg.x * (LANES * TV) + line % LINES * LINE, N4 - 1u));
+        touched |= bits & params.zero;
       }
     }
     // @unroll
@@ -106,33 +108,27 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
       }
     }
   }
-  // @unroll
-  for (var j = 0u; j < TV; j++) {
-    let c = col + j * LANES + touched;
+  // TS rows in one go: all of them unrolled compile for longer, with gelu for seconds.
+  for (var r = row; r < min(row + TM, params.M); r += TS) {
     // @unroll
-    for (var i = 0u; i < TM; i++) {
-      if (row + i < params.M && c < N4) {
-        let at = (row + i) * ldout4 + params.out_column / 4u + c;
-        let dense = (row + i) * N4 + c;
-        var y = sum[i * TV + j];
-        if (EPILOGUE == 1u) { y += out[at]; }
-        if (EPILOGUE == 2u) { y += residual[dense]; }
-        if (KEEP == 1u) { pre[dense] = y; } else { out[at] = y; }
+    for (var j = 0u; j < TV; j++) {
+      let c = col + j * LANES + touched;
+      // @unroll
+      for (var i = 0u; i < TS; i++) {
+        if (r + i < params.M && c < N4) {
+          let at = (r + i) * ldout4 + params.out_column / 4u + c;
+          let dense = (r + i) * N4 + c;
+          var y = sum[i * TV + j];
+          if (EPILOGUE == 1u) { y += out[at]; }
+          if (EPILOGUE == 2u) { y += residual[dense]; }
+          if (KEEP == 1u) { pre[dense] = y; }
+          if (EPILOGUE >= 3u) { y = activation(y); }
+          out[at] = y;
+        }
       }
     }
-  }
-  if (EPILOGUE < 3u) { return; }
-  // gelu is a plain loop over what this lane wrote: unrolled it takes seconds to compile.
-  for (var j = 0u; j < TV; j++) {
-    let c = col + j * LANES;
-    if (c >= N4) { continue; }
-    for (var r = row; r < min(row + TM, params.M); r++) {
-      let at = r * ldout4 + params.out_column / 4u + c;
-      if (KEEP == 1u) {
-        out[at] = activation(pre[r * N4 + c]);
-      } else {
-        out[at] = activation(out[at]);
-      }
-    }
+    // The next rows move up to where the loop takes them.
+    // @unroll
+    for (var i = 0u; i < (TM - TS) * TV; i++) { sum[i] = sum[i + TS * TV]; }
   }
 }

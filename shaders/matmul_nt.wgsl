@@ -5,7 +5,7 @@
 // every LANES-th row of a, which go to all lanes by a shuffle, and owns TV times 4 neighbours among
 // the rows of b, so that out is stored as vec4.
 // Needs N, K, lda, ldout and both columns to be multiples of 4; M is any.
-// Reads a, b (kept as f32 or f16). Writes out = or +=.
+// Reads a, b (in buffers, b kept as f32 or f16, or in textures). Writes out = or +=.
 const LANES: u32 = 8u;
 const TM: u32 = 32u; // a multiple of LANES
 const TV: u32 = 2u;
@@ -25,11 +25,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<vec4f>; // (M, lda)
-@group(0) @binding(2) var<storage, read> b: array<stored4>; // (N, K)
+// Bindings 1 and 2: a (M, lda), b (N, K).
 @group(0) @binding(3) var<storage, read_write> out: array<vec4f>; // (M, ldout)
 
 // @include "storage.wgsl"
+// @include "factors.wgsl"
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec3u) {
@@ -49,13 +49,13 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
     // @unroll
     for (var g = 0u; g < G; g++) {
       // Seek to a[row, k]; beyond the last row the last one again, whose sums are not stored.
-      q[g] = a[min(row + g * LANES + lane, last_row) * lda4 + a4 + k];
+      q[g] = left4(min(row + g * LANES + lane, last_row) * lda4 + a4 + k);
     }
     // @unroll
     for (var j = 0u; j < TV; j++) {
       let n = 4u * min(col + j * LANES, N4 - 1u);
       // @unroll
-      for (var c = 0u; c < 4u; c++) { p[4u * j + c] = numbers(b[(n + c) * K4 + k]); }
+      for (var c = 0u; c < 4u; c++) { p[4u * j + c] = right4((n + c) * K4 + k); }
     }
     // @unroll
     for (var i = 0u; i < TM; i++) {

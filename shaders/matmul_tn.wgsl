@@ -7,7 +7,7 @@
 // are 4 rows of out and go to all lanes by a shuffle, and owns TV vec4 columns of b.
 // Needs N, lda, ldout and both columns to be multiples of 4; M and K are any: a's last vec4 may
 // reach beyond M, where it is not used.
-// Reads a, b. Writes out = or +=, column_sum +=.
+// Reads a, b (in buffers or in textures). Writes out = or +=, column_sum +=.
 const LANES: u32 = 8u;
 const TM: u32 = 32u; // a multiple of 4
 const TV: u32 = 2u;
@@ -29,10 +29,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<vec4f>; // (K, lda)
-@group(0) @binding(2) var<storage, read> b: array<vec4f>; // (K, N)
+// Bindings 1 and 2: a (K, lda), b (K, N).
 @group(0) @binding(3) var<storage, read_write> column_sum: array<vec4f>; // (N)
 @group(0) @binding(4) var<storage, read_write> out: array<vec4f>; // (M, ldout)
+
+// @include "storage.wgsl"
+// @include "factors.wgsl"
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec3u) {
@@ -57,12 +59,12 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
       // @unroll
       for (var g = 0u; g < G; g++) {
         // Seek to a[k + t, row]; beyond the last row of out the last one again, not stored.
-        q[t * G + g] = a[n * lda4 + a4 + min(row / 4u + g * LANES + lane, last)];
+        q[t * G + g] = left4(n * lda4 + a4 + min(row / 4u + g * LANES + lane, last));
       }
       // @unroll
       for (var j = 0u; j < TV; j++) {
         // Beyond the last k zeros, which change no sum.
-        let x = b[n * N4 + min(col + j * LANES, N4 - 1u)];
+        let x = right4(n * N4 + min(col + j * LANES, N4 - 1u));
         p[t * TV + j] = select(vec4f(0), x, k + t < K);
       }
     }

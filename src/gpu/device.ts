@@ -68,6 +68,12 @@ export interface DeviceCounters {
 /** Limits raised from their defaults to the adapter's; kernels keep to the defaults of the others. */
 const RAISED = ["maxBufferSize", "maxStorageBufferBindingSize"] as const;
 
+const BUFFER_TYPE = {
+  uniform: "uniform",
+  read: "read-only-storage",
+  read_write: "storage",
+} as const;
+
 const STORAGE = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
 
 /** A WebGPU device with checked access. */
@@ -183,7 +189,7 @@ export class Device {
     return this.gpu.limits;
   }
 
-  /** Buffers that exist now. */
+  /** Buffers and textures that exist now. */
   get liveBuffers(): number {
     return this.#live;
   }
@@ -225,6 +231,19 @@ export class Device {
   destroyBuffer(buffer: GPUBuffer): void {
     this.#live--;
     buffer.destroy();
+  }
+
+  /** A texture, counted as buffers are until it is given back. */
+  texture(descriptor: GPUTextureDescriptor): GPUTexture {
+    this.check(`make texture "${descriptor.label}"`);
+    this.#live++;
+    return this.gpu.createTexture(descriptor);
+  }
+
+  /** Gives a texture's memory back. */
+  destroyTexture(texture: GPUTexture): void {
+    this.#live--;
+    texture.destroy();
   }
 
   /**
@@ -376,9 +395,9 @@ export class Device {
       entries: source.bindings.map(({ kind }, binding) => ({
         binding,
         visibility: GPUShaderStage.COMPUTE,
-        buffer: {
-          type: kind === "uniform" ? "uniform" : kind === "read" ? "read-only-storage" : "storage",
-        },
+        ...(kind === "texture"
+          ? { storageTexture: { access: "read-only" as const, format: "rgba32float" as const } }
+          : { buffer: { type: BUFFER_TYPE[kind] } }),
       })),
     });
     const module = this.gpu.createShaderModule({ code: enable + text, label: source.label });

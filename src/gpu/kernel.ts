@@ -12,7 +12,7 @@ import { constants, evaluate } from "./specialize.ts";
 export type DType = "f32" | "u32" | "f16";
 
 /** How a shader declares a binding. */
-export type BindingKind = "uniform" | "read" | "read_write";
+export type BindingKind = "uniform" | "read" | "read_write" | "texture";
 
 /** One `@group(0) @binding(n)` declaration. */
 export interface BindingSource {
@@ -20,7 +20,7 @@ export interface BindingSource {
   readonly name: string;
   /** Address space and access. */
   readonly kind: BindingKind;
-  /** Element type of a storage array; undefined for uniforms and structs. */
+  /** Element type of a storage array or texture; undefined for uniforms and structs. */
   readonly dtype: DType | undefined;
 }
 
@@ -63,7 +63,9 @@ const ELEMENT: Readonly<Record<string, DType>> = {
 };
 
 const BINDING =
-  /^@group\(0\) @binding\((\d+)\) var<(uniform|storage, read_write|storage, read|storage)> (\w+)\s*:\s*([^;]+);/gm;
+  /^@group\(0\) @binding\((\d+)\) var(?:<(uniform|storage, read_write|storage, read|storage)>)? (\w+)\s*:\s*([^;]+);/gm;
+/** The one kind of texture that is bound: four f32 a texel, see {@linkcode TextureCopies}. */
+const TEXTURE = "texture_storage_2d<rgba32float, read>";
 
 /**
  * Reads bindings and parameters off a shader.
@@ -86,8 +88,13 @@ export function defineKernel(
 
   const texts = Object.values(includes);
   const bindings: BindingSource[] = [];
-  for (const match of source.matchAll(BINDING)) {
+  for (const match of [source, ...texts].flatMap((text) => [...text.matchAll(BINDING)])) {
     const [, number, space, name, type] = match;
+    if (space === undefined) {
+      if (type !== TEXTURE) throw want(`"${name}" a ${TEXTURE}`, `got ${type}`);
+      bindings[Number(number)] = { name: name!, kind: "texture", dtype: "f32" };
+      continue;
+    }
     const kind = space === "uniform"
       ? "uniform"
       : space === "storage, read_write"

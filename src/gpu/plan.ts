@@ -14,13 +14,16 @@ import { type BindingKind, type DType, paramsBytes } from "./kernel.ts";
 import { colour } from "./liveness.ts";
 import { ActivationPool } from "./pool.ts";
 import { ALIGNMENT_BYTES, Tensor } from "./tensor.ts";
+import { encodeCopy, slotRows, TextureCopies, type TextureCopy } from "./texture.ts";
 
 /** How a dispatch uses a tensor. */
 export interface Binding {
   /** What is bound. */
   readonly tensor: Tensor;
   /** Checked against how the shader declares the binding. */
-  readonly access: "uniform" | "read" | "write" | "readWrite";
+  readonly access: "uniform" | "read" | "write" | "readWrite" | "texture";
+  /** For a texture, what holds the copy; set by the plan. */
+  readonly copy?: TextureCopy;
 }
 
 /** Binds for reading only. */
@@ -36,6 +39,11 @@ export function write(tensor: Tensor): Binding {
 /** Binds for adding to or changing what is there. */
 export function readWrite(tensor: Tensor): Binding {
   return { tensor, access: "readWrite" };
+}
+
+/** Binds for reading only a copy in a texture, which the plan makes. */
+export function texture(tensor: Tensor): Binding {
+  return { tensor, access: "texture" };
 }
 
 /** Binds scalars that change between submissions, see {@linkcode Device.uniforms}. */
@@ -86,7 +94,7 @@ interface Clear {
 }
 
 /** What a plan does, in order. */
-export type PlanItem = Dispatch | Clear;
+export type PlanItem = Dispatch | Clear | TextureCopy;
 
 /** Options of a {@linkcode Plan}. */
 export interface PlanOptions {
@@ -101,7 +109,10 @@ const KIND_OF: Readonly<Record<Binding["access"], BindingKind>> = {
   read: "read",
   write: "read_write",
   readWrite: "read_write",
+  texture: "texture",
 };
+const READS: ReadonlySet<Binding["access"]> = new Set(["read", "texture"]);
+const WRITES: ReadonlySet<Binding["access"]> = new Set(["write", "readWrite"]);
 
 /** Workgroups of a 1-D dispatch folded into two dimensions; the shader guards the remainder. */
 export function grid(groups: number): [number, number, number] {
@@ -126,6 +137,7 @@ export class Plan {
   readonly #variables = new Set<Tensor>();
   readonly #gradients = new Map<Tensor, Tensor>();
   readonly #adopted = new Set<Tensor>();
+  readonly #copies = new TextureCopies();
   #tape: (() => void)[] = [];
   #paramBytes = new Uint8Array(64 * ALIGNMENT_BYTES);
   #slots = 0;
@@ -159,7 +171,8 @@ export class Plan {
   dispatch(kernel: Kernel, options: DispatchOptions): void {
     this.#assertRecording(`record ${kernel.label}`);
     const { source } = kernel;
-    const { params = {}, bindings, work = {} } = options;
+    const { params = {}, work = {} } = options;
+    let { bindings } = options;
     const fail = (want: string, state: string): never => {
       throw new RangeError(`Cannot record ${kernel.label}: ${want}: ${state}`);
     };
@@ -188,7 +201,7 @@ export class Plan {
         );
       }
       const other = seen.get(tensor);
-      if (other && (other.access !== "read" || access !== "read")) {
+      if (other && !(READS.has(other.access) && READS.has(access))) {
         fail(`${named} bound once where it is written`, `also as ${other.access}`);
       }
       seen.set(tensor, binding);
@@ -204,6 +217,7 @@ export class Plan {
         0,
       );
     const slotBytes = this.#writeParams(kernel, params);
+    bindings = this.#withCopies(bindings);
     this.items.push({
       kind: "dispatch",
       kernel,
@@ -215,10 +229,23 @@ export class Plan {
     });
   }
 
+  /** Records copies of what is bound as a texture, and forgets those of what is written. */
+  #withCopies(bindings: readonly Binding[]): readonly Binding[] {
+    const copied = bindings.flatMap(({ tensor, access }) => access === "texture" ? [tensor] : []);
+    const { copies, made } = this.#copies.use(copied, this.items.length);
+    this.items.push(...made);
+    for (const { tensor, access } of bindings) if (WRITES.has(access)) this.#copies.written(tensor);
+    if (copied.length === 0) return bindings;
+    return bindings.map((binding) =>
+      binding.access === "texture" ? { ...binding, copy: copies.get(binding.tensor)! } : binding
+    );
+  }
+
   /** Sets every element to zero. */
   clear(tensor: Tensor): void {
     this.#assertRecording(`clear "${tensor.label}"`);
     tensor.assertLive("clear");
+    this.#copies.written(tensor);
     this.items.push({ kind: "clear", tensor });
   }
 
@@ -350,6 +377,9 @@ export class Plan {
       this.#keptBuffers.push(buffer);
       tensor.place({ buffer, offsetBytes: 0 });
     }
+    const copies = colour(this.#copies.intervals());
+    const textures = from.takeTextures(copies.slotBytes.map(slotRows));
+    this.#copies.place((index) => textures[copies.slotOf[index]!]!);
     this.#uniforms = this.device.buffer(
       `${this.label} params`,
       Math.max(1, this.#slots) * ALIGNMENT_BYTES,
@@ -362,7 +392,7 @@ export class Plan {
     );
     const outside = new Set<Tensor>();
     for (const item of this.items) {
-      const used = item.kind === "clear" ? [item.tensor] : item.bindings.map((b) => b.tensor);
+      const used = item.kind === "dispatch" ? item.bindings.map((b) => b.tensor) : [item.tensor];
       for (const { root } of used) if (!this.#activations.has(root)) outside.add(root);
       if (item.kind === "dispatch") this.#bind(item);
     }
@@ -376,12 +406,16 @@ export class Plan {
   #intervals(): Map<Tensor, { sizeBytes: number; first: number; last: number }> {
     const intervals = new Map<Tensor, { sizeBytes: number; first: number; last: number }>();
     this.items.forEach((item, index) => {
-      const uses: readonly Binding[] = item.kind === "clear" ? [write(item.tensor)] : item.bindings;
+      const uses: readonly Binding[] = item.kind === "clear"
+        ? [write(item.tensor)]
+        : item.kind === "copy"
+        ? [read(item.tensor)]
+        : item.bindings.filter(({ access }) => access !== "texture");
       // Reads first: a dispatch that reads what only it writes reads what nobody wrote.
       for (const { tensor, access } of uses) {
         if (access === "write" || !this.#activations.has(tensor.root)) continue;
         if (!intervals.has(tensor.root)) {
-          const by = item.kind === "clear" ? "clear" : item.kernel.label;
+          const by = item.kind === "dispatch" ? item.kernel.label : item.kind;
           throw new Error(
             `Cannot seal plan "${this.label}": "${tensor.label}" written before ${by} reads it: ` +
               "nothing has written it",
@@ -403,14 +437,15 @@ export class Plan {
 
   #bind(item: Dispatch): void {
     const { kernel } = item;
-    const ranges = item.bindings.map(({ tensor, access }) => {
+    const buffers = item.bindings.filter(({ access }) => access !== "texture");
+    const ranges = buffers.map(({ tensor, access }) => {
       const { buffer, offsetBytes } = tensor.storage;
       const room = buffer.size - offsetBytes;
       // Whole vec4s, as the shader may read; buffers and windows are padded to 16 bytes.
       const sizeBytes = Math.min(Math.ceil(tensor.sizeBytes / 16) * 16, room);
       return {
         tensor,
-        writes: access === "write" || access === "readWrite",
+        writes: WRITES.has(access),
         buffer,
         offsetBytes,
         sizeBytes,
@@ -431,10 +466,12 @@ export class Plan {
         );
       }
     }
-    const entries: GPUBindGroupEntry[] = ranges.map(({ buffer, offsetBytes, sizeBytes }) => ({
-      binding: 0,
-      resource: { buffer, offset: offsetBytes, size: sizeBytes },
-    }));
+    const bound = ranges.values();
+    const entries: GPUBindGroupEntry[] = item.bindings.map(({ copy }) => {
+      if (copy) return { binding: 0, resource: copy.texture!.createView() };
+      const { buffer, offsetBytes, sizeBytes } = bound.next().value!;
+      return { binding: 0, resource: { buffer, offset: offsetBytes, size: sizeBytes } };
+    });
     if (kernel.source.params.length > 0) {
       const size = paramsBytes(kernel.source);
       entries.unshift({
@@ -485,7 +522,7 @@ export class Plan {
   // --- running --------------------------------------------------------------------------------
 
   /**
-   * Appends the plan to an encoder: one compute pass, interrupted only by clears.
+   * Appends the plan to an encoder: one compute pass, interrupted only by clears and copies.
    *
    * @throws {Error} When the plan is not sealed, or a tensor it uses was released.
    */
@@ -494,10 +531,10 @@ export class Plan {
     let pass: GPUComputePassEncoder | undefined;
     let current: GPUComputePipeline | undefined;
     for (const item of this.items) {
-      if (item.kind === "clear") {
+      if (item.kind !== "dispatch") {
         pass?.end();
         pass = current = undefined;
-        encodeClear(encoder, item.tensor);
+        encodeOther(encoder, item);
         continue;
       }
       pass ??= encoder.beginComputePass();
@@ -512,8 +549,8 @@ export class Plan {
   encodeEach(encoder: GPUCommandEncoder, timestamps: () => GPUComputePassTimestampWrites): void {
     this.#assertRunnable();
     for (const item of this.items) {
-      if (item.kind === "clear") {
-        encodeClear(encoder, item.tensor);
+      if (item.kind !== "dispatch") {
+        encodeOther(encoder, item);
         continue;
       }
       const pass = encoder.beginComputePass({ timestampWrites: timestamps() });
@@ -570,7 +607,9 @@ export class Plan {
   }
 }
 
-function encodeClear(encoder: GPUCommandEncoder, tensor: Tensor): void {
+function encodeOther(encoder: GPUCommandEncoder, item: Clear | TextureCopy): void {
+  if (item.kind === "copy") return encodeCopy(encoder, item);
+  const { tensor } = item;
   const { buffer, offsetBytes } = tensor.storage;
   encoder.clearBuffer(buffer, offsetBytes, Math.ceil(tensor.sizeBytes / 4) * 4);
 }

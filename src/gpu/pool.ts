@@ -4,11 +4,13 @@
  * @module
  */
 import type { Device } from "./device.ts";
+import { makeTexture } from "./texture.ts";
 
 /** Buffers for the activations of any number of plans; the largest plan decides the memory. */
 export class ActivationPool {
   readonly #device: Device;
   readonly #buffers: GPUBuffer[] = [];
+  readonly #textures: GPUTexture[] = [];
 
   /** An empty pool. */
   constructor(device: Device) {
@@ -17,7 +19,11 @@ export class ActivationPool {
 
   /** Bytes held. */
   get sizeBytes(): number {
-    return this.#buffers.reduce((sum, { size }) => sum + size, 0);
+    const textures = this.#textures.reduce(
+      (sum, { width, height }) => sum + 16 * width * height,
+      0,
+    );
+    return this.#buffers.reduce((sum, { size }) => sum + size, textures);
   }
 
   /**
@@ -53,8 +59,22 @@ export class ActivationPool {
     return taken;
   }
 
-  /** Gives every buffer back; plans that use the pool must be gone. */
+  /** One texture for each wanted number of rows, existing ones first, as {@linkcode take}. */
+  takeTextures(slotRows: readonly number[]): GPUTexture[] {
+    const free = this.#textures.toSorted((a, b) => a.height - b.height);
+    const taken: GPUTexture[] = new Array(slotRows.length);
+    const order = slotRows.map((_, slot) => slot).sort((a, b) => slotRows[b]! - slotRows[a]!);
+    for (const slot of order) {
+      const found = free.findIndex(({ height }) => height >= slotRows[slot]!);
+      if (found >= 0) taken[slot] = free.splice(found, 1)[0]!;
+      else this.#textures.push(taken[slot] = makeTexture(this.#device, slotRows[slot]!));
+    }
+    return taken;
+  }
+
+  /** Gives everything back; plans that use the pool must be gone. */
   destroy(): void {
+    for (const texture of this.#textures.splice(0)) this.#device.destroyTexture(texture);
     for (const buffer of this.#buffers.splice(0)) this.#device.destroyBuffer(buffer);
   }
 }

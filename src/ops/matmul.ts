@@ -9,10 +9,13 @@
  * @module
  */
 import type { Device } from "../gpu/device.ts";
-import { defineKernel, type KernelSource } from "../gpu/kernel.ts";
+import type { KernelSource } from "../gpu/kernel.ts";
 import { defineStored, STORAGE_BYTES, type StorageType } from "../gpu/storage.ts";
-import { type Binding, type Plan, read, readWrite, write } from "../gpu/plan.ts";
+import { type Binding, type Plan, read, readWrite, texture, write } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { fitsTexture } from "../gpu/texture.ts";
+import factorsBuffer from "../../shaders/factors_buffer.wgsl" with { type: "text" };
+import factorsTexture from "../../shaders/factors_texture.wgsl" with { type: "text" };
 import formula from "../../shaders/gelu.wgsl" with { type: "text" };
 import nnRowsSource from "../../shaders/matmul_nn_rows.wgsl" with { type: "text" };
 import nnSource from "../../shaders/matmul_nn.wgsl" with { type: "text" };
@@ -91,8 +94,15 @@ export interface Variant {
 }
 
 function define(label: string, source: string) {
-  const includes = { "gelu.wgsl": formula };
+  const includes = { "gelu.wgsl": formula, "factors.wgsl": factorsBuffer };
   return defineStored({ label, source, file: `shaders/${label}.wgsl`, includes });
+}
+
+/** The same with both factors in textures, which are f32. */
+function defineTextured(name: string, source: string) {
+  const includes = { "gelu.wgsl": formula, "factors.wgsl": factorsTexture };
+  const file = `shaders/${name}.wgsl`;
+  return { f32: defineStored({ label: `${name}_texture`, source, file, includes }).f32 };
 }
 
 /** Rows up to which reading b once a few rows beats a tile. */
@@ -139,6 +149,28 @@ export const VARIANTS: readonly Variant[] = [
     },
   },
   {
+    name: "nn_texture",
+    kernels: defineTextured("matmul_nn", nnSource),
+    reduction: "sequential",
+    applies: (s, device) => s.layout === "nn" && isWorthCopying(s, device) && wholeVectors(s, s.N),
+    tile: (_, device) => textureTile(device),
+  },
+  {
+    name: "nt_texture",
+    kernels: defineTextured("matmul_nt", ntSource),
+    reduction: "sequential",
+    applies: (s, device) =>
+      s.layout === "nt" && isWorthCopying(s, device) && wholeVectors(s, s.N, s.K),
+    tile: (_, device) => textureTile(device),
+  },
+  {
+    name: "tn_texture",
+    kernels: defineTextured("matmul_tn", tnSource),
+    reduction: "sequential",
+    applies: (s, device) => s.layout === "tn" && isWorthCopying(s, device) && wholeVectors(s, s.N),
+    tile: (_, device) => textureTile(device),
+  },
+  {
     name: "nn_subgroup",
     kernels: define("matmul_nn", nnSource),
     reduction: "sequential",
@@ -163,9 +195,7 @@ export const VARIANTS: readonly Variant[] = [
   },
   {
     name: "tn_subgroup",
-    kernels: {
-      f32: defineKernel({ label: "matmul_tn", source: tnSource, file: "shaders/matmul_tn.wgsl" }),
-    },
+    kernels: { f32: define("matmul_tn", tnSource).f32 },
     reduction: "sequential",
     applies: (s, { lanes }) => s.layout === "tn" && lanes > 0 && wholeVectors(s, s.N),
     tile: (s, device) => subgroupTile(device, Math.max(32, rowTile(s.M, device))),
@@ -191,6 +221,9 @@ function wholeVectors(s: Shape, ...counts: number[]): boolean {
 /** Lanes up to which an adapter is taken for a processor, whose registers spill to a near cache. */
 const PROCESSOR_LANES = 16;
 
+/** How often a number is to be read, with each factor's as the harmonic mean, to be copied. */
+const COPY_READS = 48;
+
 /** What a row costs in a tile of 64 rows, which loads less, beside one of 32: 8 to 15 % less. */
 const TALL_COST = 0.87;
 
@@ -204,6 +237,22 @@ function rowTile(M: number, { lanes }: Device): number {
   if (few !== undefined) return few;
   if (lanes > PROCESSOR_LANES) return 32;
   return 2 * TALL_COST * Math.ceil(M / 64) < Math.ceil(M / 32) ? 64 : 32;
+}
+
+/**
+ * Whether both factors are worth a copy into textures: on a processor, where each number is read
+ * often enough to pay for it.
+ */
+function isWorthCopying({ storage, layout, M, N, K, lda }: Shape, device: Device): boolean {
+  const a = layout === "tn" ? K * lda : M * lda;
+  return isProcessor(device.lanes) && storage === "f32" && M * N >= COPY_READS * (M + N) &&
+    fitsTexture(device, a) && fitsTexture(device, K * N);
+}
+
+/** As many sums as compile within a second; with 16 lanes 64 rows load the least. */
+function textureTile({ lanes }: Device) {
+  const tune = { LANES: lanes, ...(lanes >= 16 ? { TM: 64, TV: 1 } : { TM: 32, TV: 2 }) };
+  return { tune, rows: tune.TM, columns: 4 * lanes * tune.TV };
 }
 
 function subgroupTile({ lanes }: Device, rows: number, TV = lanes >= 16 ? 1 : 2) {
@@ -324,9 +373,10 @@ function record(
   };
   // What is written besides out; no product has both.
   const beside = columnSum ? readWrite(columnSum) : write(gelu && pre ? pre : device.none("write"));
+  const isTextured = kernel.bindings[1]!.kind === "texture";
   const bindings: Record<string, Binding> = {
-    a: read(a),
-    b: read(b),
+    a: isTextured ? texture(a) : read(a),
+    b: isTextured ? texture(b) : read(b),
     bias: read(bias ?? device.none("read")),
     residual: read(residual ?? device.none("read")),
     column_sum: beside,

@@ -92,7 +92,7 @@ async function run(device: Device, test: Case, given = inputs(test)) {
     aColumn: aMargin[0],
     outColumn: outMargin[0],
   });
-  const labels = plan.items.map((item) => item.kind === "dispatch" ? item.kernel.label : "clear");
+  const labels = plan.items.map((item) => item.kind === "dispatch" ? item.kernel.label : item.kind);
   await plan.seal();
   plan.replay();
   const result = {
@@ -232,6 +232,50 @@ for (const subgroups of [true, false]) {
 function bits(values: Float32Array): Uint32Array {
   return new Uint32Array(values.buffer, values.byteOffset, values.length);
 }
+
+// [M, K, N] of products that a processor computes from copies in textures; the first has factors of
+// more than a row of one, the second parts of vec4s at every end that may have them.
+const COPIED = [[136, 264, 140], [157, 70, 132], [66, 36, 200]] as const;
+
+/** Whether a product was computed from textures where it should be: with the lanes of a processor. */
+function assertCopied(device: Device, labels: readonly string[], name: string): void {
+  const isProcessor = device.lanes > 0 && device.lanes <= 16;
+  assertEquals(
+    labels.some((label) => label.endsWith("_texture")),
+    isProcessor,
+    `${name}: ${labels}`,
+  );
+}
+
+gpuTest("matmul from textures matches the reference", async (device) => {
+  for (const layout of LAYOUTS) {
+    for (const [M, K, N] of COPIED) {
+      // Rows of a are whole vec4s; those of nt's b, too.
+      const k = layout === "nt" ? K - K % 4 : K;
+      const aMargin: Case["aMargin"] = [4, (4 - (layout === "tn" ? M : k) % 4) % 4];
+      const test: Case = { layout, M, K: k, N, aMargin, outMargin: [4, 8] };
+      assertCopied(device, (await run(device, test)).labels, `${layout} ${M} ${k} ${N}`);
+      await check(device, test);
+      await check(device, { ...test, accumulate: true, columnSum: layout === "tn" });
+    }
+  }
+  const layer: Case = { layout: "nn", M: 130, K: 68, N: 132, bias: true };
+  await check(device, { ...layer, residual: true });
+  await check(device, { ...layer, gelu: "tanh" });
+  await check(device, { ...layer, gelu: "erf", bias: false });
+});
+
+gpuTest("matmul from textures has the bits of matmul from buffers", async (device) => {
+  const portable = await testDevice({ subgroups: false });
+  for (const layout of LAYOUTS) {
+    const [M, K, N] = COPIED[0];
+    const test: Case = { layout, M, K, N, columnSum: layout === "tn" };
+    const [one, other] = [await run(device, test), await run(portable, test)];
+    assertCopied(device, one.labels, layout);
+    assertEquals(bits(one.out), bits(other.out), layout);
+    if (test.columnSum) assertEquals(bits(one.columnSum!), bits(other.columnSum!), layout);
+  }
+});
 
 for (const f16 of [false, true]) {
   const suffix = f16 ? " of halves" : "";
