@@ -6,6 +6,10 @@
  * - `colour`: the input is a colour and a thing; one colour is one label, another the other;
  * - `thing`: the same with two things, the colour saying nothing.
  *
+ * Documents to pre-train on have a fourth sort, `same`: only two inputs, which come again and again.
+ * It asks for nothing but to find the input further up and to copy its label; small decoders learn
+ * that soon, and what they then have is most of what the other sorts take.
+ *
  * Which label is whose is drawn for each task, so without shots both are as likely, and what is held
  * out is the pair of kinds, colours or things: no pair of a test is together in any training task.
  * The labels are the same in all tasks, and half of the shots are of each: with permuted labels
@@ -17,7 +21,7 @@ import { FewShotTemplate, type Shot } from "../../prompt/few_shot_template.ts";
 import { Draw, heldOut } from "./draw.ts";
 import { oneAnswer } from "./grade.ts";
 import type { Place, RuleItem, RuleOptions } from "./types.ts";
-import { COLOURS, KINDS, THINGS } from "./words.ts";
+import { COLOURS, KINDS, PLACES, THINGS } from "./words.ts";
 
 /** The two labels of every rule. */
 export const RULE_LABELS = ["left", "right"] as const;
@@ -29,17 +33,28 @@ export const RULE_TEMPLATE: FewShotTemplate = new FewShotTemplate({
   separator: "\n",
 });
 
+const SORTS = [["kind", 2], ["colour", 1], ["thing", 1]] as const;
+const DOCUMENT_SORTS = [...SORTS, ["same", 2]] as const;
+
 /** The most shots of a task. */
 export const MOST_SHOTS = 64;
 
 interface Rule {
-  readonly kind: "kind" | "colour" | "thing";
+  readonly kind: "kind" | "colour" | "thing" | "same";
   readonly sides: readonly [string, string];
   readonly combination: string;
 }
 
+/** What the sides of a rule can be, by its sort. */
+const SIDES: Readonly<Record<Rule["kind"], readonly string[]>> = {
+  kind: Object.keys(KINDS),
+  colour: COLOURS,
+  thing: THINGS,
+  same: [...THINGS, ...PLACES, ...Object.values(KINDS).flat()],
+};
+
 function drawRule(draw: Draw, kind: Rule["kind"]): Rule {
-  const all = kind === "kind" ? Object.keys(KINDS) : kind === "colour" ? COLOURS : THINGS;
+  const all = SIDES[kind];
   const sides = draw.some(all, 2) as [string, string];
   return { kind, sides, combination: [kind, ...[...sides].sort()].join(" ") };
 }
@@ -47,11 +62,12 @@ function drawRule(draw: Draw, kind: Rule["kind"]): Rule {
 /** An input of one side. */
 function drawInput(draw: Draw, { kind, sides }: Rule, side: number): string {
   const value = sides[side]!;
+  if (kind === "same") return value;
   if (kind === "kind") return draw.pick(KINDS[value]!);
   return kind === "colour" ? `${value} ${draw.pick(THINGS)}` : `${draw.pick(COLOURS)} ${value}`;
 }
 
-/** Shots of both sides in turn, in random order within each two; none is the input. */
+/** Shots of both sides in turn, in random order within each two; but for `same` none is the input. */
 function drawShots(draw: Draw, rule: Rule, input: string, isPermuted: boolean): Shot[] {
   const sides = Array.from(
     { length: MOST_SHOTS / 2 },
@@ -60,7 +76,7 @@ function drawShots(draw: Draw, rule: Rule, input: string, isPermuted: boolean): 
   return sides.flatMap(({ order, isSwapped }) =>
     order.map((side) => {
       let shown = drawInput(draw, rule, side);
-      while (shown === input) shown = drawInput(draw, rule, side);
+      while (shown === input && rule.kind !== "same") shown = drawInput(draw, rule, side);
       const label = isPermuted && isSwapped ? 1 - side : side;
       return { input: shown, output: RULE_LABELS[label]! };
     })
@@ -69,7 +85,7 @@ function drawShots(draw: Draw, rule: Rule, input: string, isPermuted: boolean): 
 
 /**
  * A task with its shots. Without options its text is as it is in documents to pre-train on: 5 to 12
- * shots.
+ * shots, of one of four sorts.
  *
  * @throws {RangeError} As `heldOut` and `Draw`; when there are to be no, or more than 64, shots.
  */
@@ -80,7 +96,7 @@ export function ruleItem(place: Place, options?: RuleOptions): RuleItem {
   if (!Number.isInteger(count) || count < 0 || count > MOST_SHOTS) {
     throw new RangeError(`Cannot make a rule: want 0 to ${MOST_SHOTS} shots: got ${count}`);
   }
-  const kind = draw.weighted([["kind", 2], ["colour", 1], ["thing", 1]] as const);
+  const kind = draw.weighted(options === undefined ? DOCUMENT_SORTS : SORTS);
   const rule = heldOut("rule", place.split, () => drawRule(draw, kind));
   const side = draw.chance(0.5) ? 1 : 0;
   const input = drawInput(draw, rule, side);

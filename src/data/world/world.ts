@@ -38,7 +38,7 @@ const ITEMS: Readonly<Record<Family, (place: Place) => WorldItem>> = {
   entailment: (place) => taskItem("entailment", place),
   similarity: (place) => taskItem("similarity", place),
   choice: (place) => taskItem("choice", place),
-  rule: ruleItem,
+  rule: (place) => ruleItem(place, {}),
   direct: (place) => sumItem("direct", place),
   steps: (place) => sumItem("steps", place),
   instruction: instructionItem,
@@ -75,7 +75,9 @@ export function worldDocument(seed: number, split: Split, index: number): WorldD
   const twin = Math.floor(pair / SUM_DISTANCE) % 2 === 1 ? pair - SUM_DISTANCE : pair;
   const draw = new Draw("fact", { seed, split, index: twin }, MIXING);
   const family = draw.weighted(MIXTURE);
-  if (family !== "direct") return { family, text: ITEMS[family]({ seed, split, index }).text };
+  const place = { seed, split, index };
+  if (family === "rule") return { family, text: ruleItem(place).text }; // as long as it may be
+  if (family !== "direct") return { family, text: ITEMS[family](place).text };
   if (isEven) return { family, text: ITEMS.direct({ seed, split, index: pair }).text };
   const other = twin === pair ? pair + SUM_DISTANCE : twin;
   return { family: "steps", text: ITEMS.steps({ seed, split, index: other }).text };

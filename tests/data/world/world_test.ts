@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { splitOf, splitsOf } from "../../../src/data/world/draw.ts";
 import { wordsOf } from "../../../src/data/world/grade.ts";
-import { RULE_LABELS } from "../../../src/data/world/rules.ts";
+import { RULE_LABELS, ruleItem } from "../../../src/data/world/rules.ts";
 import { FAMILIES, type Split } from "../../../src/data/world/types.ts";
 import { personOf } from "../../../src/data/world/words.ts";
 import { worldOf } from "../../../src/data/world/world.ts";
@@ -56,8 +56,13 @@ Deno.test("documents to pre-train on hold no rule and no calculation of another 
   const train = new Set(texts.flatMap((text) => text.match(/(?<=Steps: ).*?(?=\. A:|$)/g) ?? []));
   for (const { answer } of test) assert(!train.has(answer.replace(/\. A:.*/, "")), answer);
   const rules = new Set([...world.items("rule", "test", { count: 500 })].map((i) => i.combination));
-  const kinds = [...world.items("rule", "train", { count: 2000 })].map((item) => item.combination);
+  const kinds = Array.from(
+    { length: 4000 },
+    (_, index) => ruleItem({ seed: 1, split: "train", index }).combination,
+  );
   assert(rules.size > 10 && new Set(kinds).size > 100);
+  assert(kinds.some((rule) => rule.startsWith("same ")));
+  assert(![...rules].some((rule) => rule.startsWith("same ")));
   assertEquals(kinds.filter((rule) => rules.has(rule)), []);
 });
 
