@@ -235,15 +235,15 @@ function reasoning({ models }: CardData): Section | undefined {
   const rows: string[][] = ways.map(([way, words]) => [
     way === "votes" ? `self-consistency of ${paths} paths` : words,
     ...MODELS.map((name) => {
-      const found = models.get(name)?.reasoning;
-      return found ? shareWords(accuracy(found[way])) : "";
+      const flags = models.get(name)?.reasoning[way];
+      return flags ? shareWords(accuracy(flags)) : "";
     }),
   ]);
   const p = (one: "steps" | "votes", other: "direct" | "steps") =>
     MODELS.map((name) => {
       const found = models.get(name)?.reasoning;
-      if (!found) return "";
-      return `p = ${mcNemar(flagList(found[one]), flagList(found[other])).p.toPrecision(2)}`;
+      const [a, b] = [found?.[one], found?.[other]];
+      return a && b ? `p = ${mcNemar(flagList(a), flagList(b)).p.toPrecision(2)}` : "";
     });
   rows.push(["McNemar, steps and direct", ...p("steps", "direct")]);
   rows.push(["McNemar, votes and one path", ...p("votes", "steps")]);

@@ -195,7 +195,7 @@ function thoughts({ models }: CardData): Measured {
 
 function votes({ models }: CardData): Measured {
   const found = models.get("base")?.reasoning;
-  if (!found) return undefined;
+  if (!found?.votes) return undefined;
   const [steps, votes] = [accuracy(found.steps), accuracy(found.votes)];
   const { p } = mcNemar(flagList(found.votes), flagList(found.steps));
   const reached = `${percent(votes.value)} against ${percent(steps.value)}, p = ${

@@ -33,8 +33,8 @@ export type InstructionsFound = {
   samples: { kind: string; prompt: string; response: string }[];
 };
 
-/** Answers to problems of several steps. */
-export type ReasoningFound = { direct: Flags; steps: Flags; votes: Flags; paths: number };
+/** Answers to problems of several steps; votes of so many paths are of the base model only. */
+export type ReasoningFound = { direct: Flags; steps: Flags; votes?: Flags; paths: number };
 
 /** What an evaluation found. */
 export type EvaluationFound = {
@@ -73,7 +73,7 @@ export async function evaluateModel(
       step,
       families: await families(road, writer),
       shots: await shots(road, writer),
-      reasoning: await reasoning(road, writer),
+      reasoning: await reasoning(road, writer, of === "base"),
       instructions: await instructions(road, writer, form),
     };
     const { exact, grades } = found.instructions;
@@ -154,40 +154,46 @@ async function shots(road: Road, writer: Writer): Promise<{ [count: string]: Fla
 }
 
 /** The same problems directly, with their steps, and by votes of several paths. */
-async function reasoning(road: Road, writer: Writer): Promise<ReasoningFound> {
+async function reasoning(
+  road: Road,
+  writer: Writer,
+  withVotes: boolean,
+): Promise<ReasoningFound> {
   const { problems, paths } = road.config.evaluation;
-  const direct = itemsOf(road, "direct", problems);
-  const steps = itemsOf(road, "steps", problems);
-  const common = { form: "plain" as Form, stop: "\n" };
   const write = async (items: readonly WorldItem[], maxTokens: number, name: string, more = {}) =>
     await writer.write(items.map(({ prompt }) => prompt), {
-      ...common,
+      form: "plain",
+      stop: "\n",
       maxTokens,
       onProgress: road.counter(name, items.length),
       ...more,
     });
   const isRight = (items: readonly WorldItem[], texts: { text: string }[][]) =>
     flagsOf(items.map((item, i) => item.grade(texts[i]![0]!.text).exact));
+  const [direct, steps] = [itemsOf(road, "direct", problems), itemsOf(road, "steps", problems)];
+  const found: ReasoningFound = {
+    direct: isRight(direct, await write(direct, 4, "direct answers")),
+    steps: isRight(steps, await write(steps, ANSWER_TOKENS, "steps")),
+    paths,
+  };
+  if (!withVotes) return found;
   const sampled = await write(steps, ANSWER_TOKENS, "paths", {
     choices: paths,
     temperature: VOTE_TEMPERATURE,
     seed: road.config.seed,
   });
-  const votes = sampled.map((texts) => {
-    const ballots = texts.map(({ text }) => ({
-      key: /A: (\d+)/.exec(text)?.[1],
-      logProbability: 0,
-      meanLogProbability: 0,
-    }));
-    const winner = countVotes(ballots, "majority")[0]?.key;
-    return [{ text: winner === undefined ? "" : `A: ${winner}` }];
-  });
-  return {
-    direct: isRight(direct, await write(direct, 4, "direct answers")),
-    steps: isRight(steps, await write(steps, ANSWER_TOKENS, "steps")),
-    votes: isRight(steps, votes),
-    paths,
-  };
+  return { ...found, votes: isRight(steps, sampled.map(majority)) };
+}
+
+/** The answer of most paths; of equals the one of the first path. */
+function majority(paths: readonly { text: string }[]): { text: string }[] {
+  const ballots = paths.map(({ text }) => ({
+    key: /A: (\d+)/.exec(text)?.[1],
+    logProbability: 0,
+    meanLogProbability: 0,
+  }));
+  const winner = countVotes(ballots, "majority")[0]?.key;
+  return [{ text: winner === undefined ? "" : `A: ${winner}` }];
 }
 
 /** Test instructions: greedy for exactness, sampled for what the labelers judge by. */
