@@ -10,6 +10,7 @@ import type { Hono } from "hono";
 import { join } from "node:path";
 import { createApp, createLoadingApp } from "../../routes/app.ts";
 import { CheckpointTokenizers, type ServeDeps } from "../../routes/deps.ts";
+import { rewardQueueScorer } from "../../routes/feedback/queue_scorer.ts";
 import { BoundedAdmission } from "../../routes/operations/admission.ts";
 import { watchKeys } from "../../routes/operations/key_file.ts";
 import { Lifecycle } from "../../routes/operations/lifecycle.ts";
@@ -133,6 +134,7 @@ export async function serve(options: ServeCommand): Promise<number> {
       pingMs: 1000 * config.pingSeconds,
       shutdown: shutdown.signal,
     };
+    if (feedback) feedback.queue.scorer = rewardQueueScorer(deps);
     app = createApp(deps, { ...appOptions, metrics });
     lifecycle.hasFailed = () => runtime.status().failure !== undefined;
     lifecycle.state = "ready";

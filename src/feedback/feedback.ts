@@ -6,7 +6,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { CompletionStore } from "./completion_store.ts";
 import { FeedbackStore } from "./feedback_store.ts";
-import { LabelQueue, type QueueScorer } from "./label_queue.ts";
+import { LabelQueue } from "./label_queue.ts";
 import { LabelerIds } from "./labeler_ids.ts";
 import { TrustedData } from "./trusted_data.ts";
 import { DEFAULT_BOUNDS, type LabelerBounds, LabelerLimits } from "./labeler_limits.ts";
@@ -33,8 +33,6 @@ export interface FeedbackOptions {
   readonly labelers?: LabelerIds;
   /** Bounds of each labeler. @default {@linkcode DEFAULT_BOUNDS} */
   readonly bounds?: LabelerBounds;
-  /** Tells how good answers are, for the queue. @default the fewest judgements come first */
-  readonly scorer?: QueueScorer | undefined;
   /** The time, milliseconds since 1970. @default Date.now */
   readonly nowMs?: () => number;
 }
@@ -52,6 +50,6 @@ export function openFeedback(
     bounds,
     nowMs,
   );
-  const queue = new LabelQueue(database, { scorer: options.scorer, nowMs });
+  const queue = new LabelQueue(database, { nowMs });
   return { store, completions, labelers, limits, queue, trusted: new TrustedData(store) };
 }

@@ -106,7 +106,8 @@ interface Group extends QueuedPrompt {
 /** Chooses what to label. */
 export class LabelQueue {
   readonly #options: Required<Omit<LabelQueueOptions, "scorer">>;
-  readonly #scorer: QueueScorer | undefined;
+  /** Tells how good answers are; without one the fewest judgements come first. */
+  scorer: QueueScorer | undefined;
   readonly #latest: StatementSync;
   readonly #judges: StatementSync;
   readonly #leases = new Map<string, Map<string, number>>(); // by prompt and labeler: until when
@@ -116,7 +117,7 @@ export class LabelQueue {
   constructor(database: DatabaseSync, options: LabelQueueOptions = {}) {
     const { scorer, labelersPerPrompt = 2, nowMs = Date.now, random = Math.random } = options;
     this.#options = { labelersPerPrompt, nowMs, random };
-    this.#scorer = scorer;
+    this.scorer = scorer;
     this.#latest = database.prepare(
       "SELECT id, prompt_key, prompt, prompt_ids, text, token_ids, model FROM completions " +
         "WHERE prompt IS NOT NULL AND finish_reason <> 'content_filter' " +
@@ -131,13 +132,14 @@ export class LabelQueue {
   /** The tasks that tell most, none of which this labeler has judged or just got. */
   async next({ labeler, candidates, limit }: NextOptions): Promise<LabelTasks> {
     const open = this.#open(labeler, candidates);
-    const version = this.#scorer?.version();
+    const { scorer: judge } = this;
+    const version = judge?.version();
     const { random } = this.#options;
     const looked = shuffled(open, random).slice(0, MOST_SCORED);
     let tasks: { group: Group; at: readonly number[]; uncertainty: number | undefined }[];
     let scorer: string | undefined;
-    if (this.#scorer && version !== undefined && looked.length > 0) {
-      const scored = await this.#scored(this.#scorer, looked, version);
+    if (judge && version !== undefined && looked.length > 0) {
+      const scored = await this.#scored(judge, looked, version);
       scorer = scored.version;
       tasks = looked.map((group, i) => ({ group, ...leastSure(scored.scores[i]!, candidates) }));
       tasks.sort((a, b) => b.uncertainty! - a.uncertainty!);
