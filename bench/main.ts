@@ -27,6 +27,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   gpt2: () => import("./gpt2.ts"),
   serve: () => import("./serve.ts"),
   labels: () => import("./labels.ts"),
+  feedback: () => import("./feedback.ts"),
   feedback_attacks: () => import("./feedback_attacks.ts"),
   votes: () => import("./votes.ts"),
 };
