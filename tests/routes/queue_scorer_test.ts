@@ -26,7 +26,11 @@ Deno.test("the queue's scorer asks the reward model that is current, all prompts
   ]);
   const dialogue = (prompt: string, text: string) =>
     ids(`<|user|>${prompt}<|end|><|assistant|>${text}<|end|>`);
-  const rows = [dialogue("hello", "world"), dialogue("hello", "other world"), dialogue("there", "was")];
+  const rows = [
+    dialogue("hello", "world"),
+    dialogue("hello", "other world"),
+    dialogue("there", "was"),
+  ];
   assertEquals(serve.runtime.scored, [{ model: "rm@3", dialogues: rows }]);
   assertEquals([version, scores[0]], ["rm@3", [rows[0]!.length, rows[1]!.length]]);
   assertEquals(scores[1]![0], rows[2]!.length);

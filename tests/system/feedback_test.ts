@@ -23,72 +23,85 @@ async function send(server: Server, number: number): Promise<[status: string, id
   return [status, id];
 }
 
-systemTest("serve: acknowledged feedback outlives kill -9, and is not doubled when sent again", async () => {
-  await withFolder(async (root) => {
-    (await makeRun(root, "tiny", { 1: 100 })).close();
-    let server = await startServer(root);
-    const acknowledged = new Map<number, string>();
-    const numbers = Array.from({ length: 400 }, (_, i) => i);
-    const sent = Promise.allSettled(numbers.map(async (number) => {
-      const [status, id] = await send(server, number);
-      assertEquals(status, "stored");
-      acknowledged.set(number, id);
-      if (acknowledged.size === 60) await server.stop("SIGKILL");
-    }));
-    await sent;
-    assert(acknowledged.size >= 60, `${acknowledged.size} before the end`);
+systemTest(
+  "serve: acknowledged feedback outlives kill -9, and is not doubled when sent again",
+  async () => {
+    await withFolder(async (root) => {
+      (await makeRun(root, "tiny", { 1: 100 })).close();
+      let server = await startServer(root);
+      const acknowledged = new Map<number, string>();
+      const numbers = Array.from({ length: 400 }, (_, i) => i);
+      const sent = Promise.allSettled(numbers.map(async (number) => {
+        const [status, id] = await send(server, number);
+        assertEquals(status, "stored");
+        acknowledged.set(number, id);
+        if (acknowledged.size === 60) await server.stop("SIGKILL");
+      }));
+      await sent;
+      assert(acknowledged.size >= 60, `${acknowledged.size} before the end`);
 
-    server = await startServer(root);
-    try {
-      for (const [number, id] of acknowledged) {
-        assertEquals(await send(server, number), ["duplicate", id]);
+      server = await startServer(root);
+      try {
+        for (const [number, id] of acknowledged) {
+          assertEquals(await send(server, number), ["duplicate", id]);
+        }
+        const ids = await Promise.all(
+          numbers.map(async (number) => (await send(server, number))[1]),
+        );
+        assertEquals(new Set(ids).size, numbers.length);
+        const stats = await (await fetch(`${server.url}/v1/feedback/stats`)).json();
+        assertEquals([stats.records, stats.labelers], [numbers.length, 40]);
+      } finally {
+        assertEquals(await server.stop("SIGTERM"), 0, server.log.join("\n"));
       }
-      const ids = await Promise.all(numbers.map(async (number) => (await send(server, number))[1]));
-      assertEquals(new Set(ids).size, numbers.length);
-      const stats = await (await fetch(`${server.url}/v1/feedback/stats`)).json();
-      assertEquals([stats.records, stats.labelers], [numbers.length, 40]);
-    } finally {
-      assertEquals(await server.stop("SIGTERM"), 0, server.log.join("\n"));
-    }
-    const database = join(root, "brachio.sqlite");
-    const bytes = await Deno.readFile(database);
-    const text = new TextDecoder("latin1").decode(bytes);
-    assertStringIncludes(text, "question 3");
-    assert(!text.includes("@example.org"), "the database names a labeler");
-    const { mode } = await Deno.stat(`${database}.salt`);
-    if (mode !== null) assertEquals(mode & 0o777, 0o600);
-  });
-});
+      const database = join(root, "brachio.sqlite");
+      const bytes = await Deno.readFile(database);
+      const text = new TextDecoder("latin1").decode(bytes);
+      assertStringIncludes(text, "question 3");
+      assert(!text.includes("@example.org"), "the database names a labeler");
+      const { mode } = await Deno.stat(`${database}.salt`);
+      if (mode !== null) assertEquals(mode & 0o777, 0o600);
+    });
+  },
+);
 
-systemTest("serve: feedback on what was served has its tokens; the queue offers it; erasing erases", async () => {
-  await withFolder(async (root) => {
-    (await makeRun(root, "tiny", { 1: 100 })).close();
-    const server = await startServer(root, ["--store-prompts"]);
-    const { url } = server;
-    try {
-      const body = { prompt: "Once upon", max_tokens: 8, n: 3, seed: 1, logprobs: 0 };
-      const written = await (await postJson(`${url}/v1/completions`, body)).json();
-      // deno-lint-ignore no-explicit-any
-      const ids = written.choices.map((choice: any) => choice.completion_id);
-      const next = await (await fetch(`${url}/v1/feedback/next?candidates=3`)).json();
-      assertEquals([next.data[0].prompt, next.data[0].candidates.length], ["Once upon", 3]);
-      const ranking = { type: "ranking", completion_ids: ids, ranking: [[1], [0, 2]] };
-      const receipt = await (await postJson(`${url}/v1/feedback`, ranking)).json();
-      assertEquals([receipt.status, receipt.pairs], ["stored", 2]);
-      const record = await (await fetch(`${url}/v1/feedback/${receipt.id}`)).json();
-      assertEquals(
-        record.candidates[1].logprobs.map((value: number) => value.toFixed(4)),
-        written.choices[1].logprobs.token_logprobs.map((value: number) => value.toFixed(4)),
-      );
-      assertEquals(record.candidates[0].sampling.seed, 1);
-      assertEquals((await (await fetch(`${url}/v1/feedback/next`)).json()).data, []);
-      const erased = await fetch(`${url}/v1/feedback?completion_id=${ids[1]}`, { method: "DELETE" });
-      assertEquals([erased.status, (await erased.json()).count], [200, 1]);
-      assertEquals((await fetch(`${url}/v1/feedback/${receipt.id}`)).status, 404);
-      const again = await postJson(`${url}/v1/feedback`, ranking);
-      assertEquals([again.status, (await again.json()).error.code], [404, "completion_not_found"]);
-    } finally {
-      assertEquals(await server.stop("SIGTERM"), 0, server.log.join("\n"));
-    }
-  });
-});
+systemTest(
+  "serve: feedback on what was served has its tokens; the queue offers it; erasing erases",
+  async () => {
+    await withFolder(async (root) => {
+      (await makeRun(root, "tiny", { 1: 100 })).close();
+      const server = await startServer(root, ["--store-prompts"]);
+      const { url } = server;
+      try {
+        const body = { prompt: "Once upon", max_tokens: 8, n: 3, seed: 1, logprobs: 0 };
+        const written = await (await postJson(`${url}/v1/completions`, body)).json();
+        // deno-lint-ignore no-explicit-any
+        const ids = written.choices.map((choice: any) => choice.completion_id);
+        const next = await (await fetch(`${url}/v1/feedback/next?candidates=3`)).json();
+        assertEquals([next.data[0].prompt, next.data[0].candidates.length], ["Once upon", 3]);
+        const ranking = { type: "ranking", completion_ids: ids, ranking: [[1], [0, 2]] };
+        const receipt = await (await postJson(`${url}/v1/feedback`, ranking)).json();
+        assertEquals([receipt.status, receipt.pairs], ["stored", 2]);
+        const record = await (await fetch(`${url}/v1/feedback/${receipt.id}`)).json();
+        assertEquals(
+          record.candidates[1].logprobs.map((value: number) => value.toFixed(4)),
+          written.choices[1].logprobs.token_logprobs.map((value: number) => value.toFixed(4)),
+        );
+        assertEquals(record.candidates[0].sampling.seed, 1);
+        assertEquals((await (await fetch(`${url}/v1/feedback/next`)).json()).data, []);
+        const erased = await fetch(`${url}/v1/feedback?completion_id=${ids[1]}`, {
+          method: "DELETE",
+        });
+        assertEquals([erased.status, (await erased.json()).count], [200, 1]);
+        assertEquals((await fetch(`${url}/v1/feedback/${receipt.id}`)).status, 404);
+        const again = await postJson(`${url}/v1/feedback`, ranking);
+        assertEquals([again.status, (await again.json()).error.code], [
+          404,
+          "completion_not_found",
+        ]);
+      } finally {
+        assertEquals(await server.stop("SIGTERM"), 0, server.log.join("\n"));
+      }
+    });
+  },
+);
