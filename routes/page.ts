@@ -1,5 +1,5 @@
 /**
- * `GET /`: the page for people. All of it comes from this server as it lies in `page/`: plain modules,
+ * `GET /` and `GET /label`: the pages for people. All of them come from this server as they lie in `page/`: plain modules,
  * which a browser reads without a build.
  *
  * @module
@@ -13,8 +13,12 @@ import faults from "./page/faults.js" with { type: "text" };
 import fewShot from "./page/few_shot.js" with { type: "text" };
 import icon from "./page/icon.svg" with { type: "text" };
 import index from "./page/index.html" with { type: "text" };
+import label from "./page/label.html" with { type: "text" };
+import labelScript from "./page/label.js" with { type: "text" };
+import labelView from "./page/label_view.js" with { type: "text" };
 import main from "./page/main.js" with { type: "text" };
 import models from "./page/models.js" with { type: "text" };
+import ranking from "./page/ranking.js" with { type: "text" };
 import reason from "./page/reason.js" with { type: "text" };
 import rows from "./page/rows.js" with { type: "text" };
 import runForm from "./page/run_form.js" with { type: "text" };
@@ -40,14 +44,18 @@ const TYPES: Readonly<Record<string, string>> = {
 /** By path. Of a module, the type checker sees what it exports and not that it is text here. */
 const FILES: Readonly<Record<string, unknown>> = {
   "/": index,
+  "/label": label,
   "/page/api.js": api,
   "/page/bars.js": bars,
   "/page/dom.js": dom,
   "/page/faults.js": faults,
   "/page/few_shot.js": fewShot,
   "/page/icon.svg": icon,
+  "/page/label.js": labelScript,
+  "/page/label_view.js": labelView,
   "/page/main.js": main,
   "/page/models.js": models,
+  "/page/ranking.js": ranking,
   "/page/reason.js": reason,
   "/page/rows.js": rows,
   "/page/run_form.js": runForm,
@@ -72,7 +80,7 @@ const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 export function page(): Hono {
   const app = new Hono();
   for (const [path, content] of Object.entries(FILES)) {
-    const type = TYPES[path === "/" ? "html" : path.split(".").at(-1)!]!;
+    const type = TYPES[path.includes(".") ? path.split(".").at(-1)! : "html"]!;
     app.get(path, etag(), (c) =>
       c.body(content as string, 200, {
         "content-type": type,

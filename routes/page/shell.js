@@ -14,6 +14,7 @@ const THEME = "brachio.theme";
 export function setUpShell({ onKey }) {
   setUpTheme();
   const openHelp = setUpDialog("help-dialog", "open-help");
+  document.body.append(keyDialog());
   const openKey = setUpDialog("key-dialog", "open-key");
   setUpKey(onKey, openKey);
   document.addEventListener("keydown", (event) => {
@@ -23,6 +24,37 @@ export function setUpShell({ onKey }) {
     event.preventDefault();
     if (document.querySelector("dialog[open]") === null) (isHelp ? openHelp : openKey)();
   });
+}
+
+function keyDialog() {
+  const input = h("input", {
+    id: "key",
+    type: "password",
+    autocomplete: "off",
+    spellcheck: false,
+    autofocus: true,
+  });
+  const button = (/** @type {string} */ text, /** @type {object} */ properties) => {
+    return h("button", { type: "button", class: "quiet", ...properties }, text);
+  };
+  return h(
+    "dialog",
+    { id: "key-dialog", "aria-labelledby": "key-title" },
+    h(
+      "form",
+      { method: "dialog", noValidate: true },
+      h("h2", { id: "key-title" }, "API key"),
+      h("p", {}, "Kept in this tab until it is closed, and sent to this server only."),
+      h("div", { class: "field" }, h("label", { for: "key" }, "Key"), input),
+      h(
+        "div",
+        { class: "run" },
+        h("button", { type: "submit", class: "main" }, "Use it"),
+        button("Forget it", { id: "forget-key" }),
+        button("Close", { "data-close": "" }),
+      ),
+    ),
+  );
 }
 
 /**

@@ -8,8 +8,11 @@ import { Lifecycle } from "../../routes/operations/lifecycle.ts";
 import { ServerMetrics } from "../../routes/operations/metrics.ts";
 import type { ApiKeys } from "../../src/config/api_keys.ts";
 import type { ScoredToken, TextRequest } from "../../src/infer/request.ts";
+import type { Feedback } from "../../src/feedback/feedback.ts";
+import type { QueueScorer } from "../../src/feedback/label_queue.ts";
 import type { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { trainBpe } from "../../src/tokenizer/train.ts";
+import { completion, memoryFeedback } from "./feedback.ts";
 import { servedModel } from "./fake_runtime.ts";
 import { CHAT_TEMPLATE, END, FakeServe, type FakeServeOptions } from "./serve.ts";
 
@@ -44,12 +47,17 @@ const TOKENIZER: Tokenizer = trainBpe(
   { vocabSize: VOCAB_SIZE },
 );
 
+const STORY_IDS = [...new Set(TOKENIZER.encode(STORY))];
+
 /** A server that runs. */
 export interface PageServer extends AsyncDisposable {
   /** Without a slash at its end. */
   readonly url: string;
   /** What the routes saw. */
   readonly fake: FakeServe;
+  /** Feedback so far, as the API shows it, the latest last. */
+  // deno-lint-ignore no-explicit-any
+  feedback(): Promise<any[]>;
 }
 
 /** What a test may choose beside what routes are made of. */
@@ -58,17 +66,28 @@ export interface PageServerOptions extends FakeServeOptions {
   readonly keys?: ApiKeys;
   /** Milliseconds between tokens. @default 0 */
   readonly tokenMs?: number;
+  /** Keeps feedback in memory, and has answers to label: texts by prompt. @default none is kept */
+  readonly answers?: Readonly<Record<string, readonly string[]>>;
+  /** Tells how good those are. */
+  readonly scorer?: QueueScorer;
 }
 
 /** Starts one. */
-export function startPageServer(options: PageServerOptions = {}): PageServer {
-  const { keys, tokenMs = 0, ...serve } = options;
+export async function startPageServer(options: PageServerOptions = {}): Promise<PageServer> {
+  const { keys, tokenMs = 0, answers, scorer, ...serve } = options;
+  const opened = answers && memoryFeedback({ scorer });
+  if (opened) await keep(opened.feedback, answers);
   const fake = new FakeServe({
     script: write,
     score: scoreOf,
     models: MODELS,
     tokenizer: TOKENIZER,
     config: { chat_template: CHAT_TEMPLATE },
+    ...(opened && {
+      feedback: opened.feedback,
+      store: opened.feedback.completions,
+      storePrompts: true,
+    }),
     before: ({ kind }) => kind === "token" && tokenMs > 0 ? sleep(tokenMs) : undefined,
     ...serve,
   });
@@ -84,14 +103,27 @@ export function startPageServer(options: PageServerOptions = {}): PageServer {
     metrics,
   });
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, app.fetch);
+  const url = `http://127.0.0.1:${server.addr.port}`;
   return {
-    url: `http://127.0.0.1:${server.addr.port}`,
+    url,
     fake,
+    feedback: async () => (await (await fetch(`${url}/v1/feedback`)).json()).data.reverse(),
     [Symbol.asyncDispose]: async () => {
       fake.shutdown.abort(new Error("the test is over"));
       await server.shutdown();
+      opened?.[Symbol.dispose]();
     },
   };
+}
+
+/** Keeps answers as if they had been served. */
+async function keep(feedback: Feedback, answers: Record<string, readonly string[]>): Promise<void> {
+  const records = Object.entries(answers).flatMap(([prompt, texts], group) =>
+    texts.map((text, i) =>
+      completion(`cmpl-${group}-${i}`, { prompt, promptIds: TOKENIZER.encode(prompt), text })
+    )
+  );
+  await Promise.all(records.map((record) => feedback.completions.save(record)));
 }
 
 function sleep(milliseconds: number): Promise<void> {
@@ -117,8 +149,9 @@ const SHARES = [0.88, 0.46, 0.93, 0.22, 0.74, 0.08, 0.97, 0.61, 0.02];
 
 function scored(id: number, at: number): ScoredToken {
   const share = SHARES[at % SHARES.length]!;
+  const words = STORY_IDS.filter((other) => other !== id);
   const others = [0.5, 0.25, 0.15, 0.06].map((part, rank) => ({
-    id: (id + 37 * (rank + 1)) % TOKENIZER.vocabSize,
+    id: words[(at + 7 * (rank + 1)) % words.length]!,
     logProbability: Math.log((1 - share) * part),
   }));
   const top = [{ id, logProbability: Math.log(share) }, ...others]

@@ -18,8 +18,6 @@ export interface PageTest {
   readonly page: Page;
   /** Its server. */
   readonly server: PageServer;
-  /** What the page wrote to the console as errors; a test that expects some empties it. */
-  readonly errors: string[];
 }
 
 /** What a test may choose. */
@@ -30,10 +28,12 @@ export interface PageTestOptions {
   readonly browser?: BrowserContextOptions;
   /** Where to begin. @default "/" */
   readonly path?: string;
+  /** Status of requests that are to fail, which the console tells of; one must. @default none */
+  readonly expects?: number;
 }
 
-/** Chromium's path, undefined where there is none or it may not be run. */
-function chromiumPath(): string | undefined {
+/** Chromium's path; undefined where there is none or it may not be run. */
+export function chromiumPath(): string | undefined {
   if (!hasSystem()) return undefined;
   if (Deno.permissions.querySync({ name: "run", command: "chromium" }).state !== "granted") {
     return undefined;
@@ -49,20 +49,26 @@ function chromiumPath(): string | undefined {
 }
 
 /**
- * Registers a test in Chromium, where `brachio test --slow` asks for it. Without Chromium on the PATH
- * it counts as ignored. Whatever it does, it fails when the page asks another site for something or
- * reports an error.
+ * Registers a test of the pages over a scripted server. Whatever it does, it fails when the page asks
+ * another site for something or reports an error.
  */
 export function browserTest(
   name: string,
   test: (parts: PageTest) => Promise<void>,
   options: PageTestOptions = {},
 ): void {
+  chromiumTest(name, (browser) => inPage(browser, test, options));
+}
+
+/**
+ * Registers a test in Chromium, where `brachio test --slow` asks for it. Without Chromium on the PATH
+ * it counts as ignored.
+ */
+export function chromiumTest(name: string, test: (browser: Browser) => Promise<void>): void {
   if (readEnv("BRACHIO_SLOW") !== "1") return;
   const path = chromiumPath();
-  const reason = path === undefined ? " (no Chromium here)" : "";
   Deno.test({
-    name: `${name}${reason}`,
+    name: path === undefined ? `${name} (no Chromium here)` : name,
     ignore: path === undefined,
     // Its driver keeps pipes and timers of its own until the process ends.
     sanitizeOps: false,
@@ -70,7 +76,7 @@ export function browserTest(
     fn: async () => {
       const browser = await launch(path!);
       try {
-        await inPage(browser, test, options);
+        await test(browser);
       } finally {
         await browser.close();
       }
@@ -78,7 +84,8 @@ export function browserTest(
   });
 }
 
-async function launch(executablePath: string): Promise<Browser> {
+/** Starts it. */
+export async function launch(executablePath: string): Promise<Browser> {
   // A part of playwright looks for WSL in /proc when it is loaded, which Deno grants to nobody with
   // named permissions; this is that part's own switch for not looking.
   Deno.env.set("__IS_WSL_TEST__", "1");
@@ -90,9 +97,10 @@ async function launch(executablePath: string): Promise<Browser> {
 async function inPage(
   browser: Browser,
   test: (parts: PageTest) => Promise<void>,
-  { server: serverOptions = {}, browser: contextOptions = {}, path = "/" }: PageTestOptions,
+  { server: serverOptions = {}, browser: contextOptions = {}, path = "/", expects }:
+    PageTestOptions,
 ): Promise<void> {
-  await using server = startPageServer(serverOptions);
+  await using server = await startPageServer(serverOptions);
   const context = await browser.newContext(contextOptions);
   context.setDefaultTimeout(10_000);
   const errors: string[] = [];
@@ -108,9 +116,11 @@ async function inPage(
   });
   await page.goto(`${server.url}${path}`);
   try {
-    await test({ page, server, errors });
+    await test({ page, server });
     assertEquals(elsewhere, [], "requests of other sites");
-    assertEquals(errors, [], "errors in the console");
+    const isExpected = (text: string) => text.includes(`with a status of ${expects} `);
+    assertEquals(errors.filter((text) => !isExpected(text)), [], "errors in the console");
+    assertEquals(errors.some(isExpected), expects !== undefined, `requests with status ${expects}`);
   } finally {
     await context.close();
   }

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import type { Page } from "playwright-core";
 import { ApiKeys } from "../../../src/config/api_keys.ts";
-import { axeFaults, browserTest, type PageTest } from "./browser.ts";
+import { axeFaults, browserTest } from "./browser.ts";
 import { ANSWER, PATHS, STORY } from "../../support/page_server.ts";
 
 const QUESTION = "A farmer has 12 eggs and sells 5. How many are left?";
@@ -41,11 +41,6 @@ async function fault(page: Page, field: string): Promise<string> {
   assert(await page.locator(`#${id}`).isVisible());
   return await page.locator(`#${id}`).innerText();
 }
-
-const isExpected = ({ errors }: PageTest, status: number) => {
-  assert(errors.length > 0 && errors.every((text) => text.includes(`status of ${status}`)));
-  errors.length = 0;
-};
 
 browserTest("a text streams in, and can be gone on from", async ({ page, server }) => {
   await page.fill("#w-prompt", "Once upon a time");
@@ -158,8 +153,7 @@ browserTest("paths stream side by side and vote", async ({ page }) => {
   assertEquals(await page.locator("#reason .path.agrees").count(), 4);
 }, { server: { tokenMs: 5 } });
 
-browserTest("an error shows where it was typed", async (parts) => {
-  const { page } = parts;
+browserTest("an error shows where it was typed", async ({ page }) => {
   const run = () => page.keyboard.press("Control+Enter");
   await page.fill("#w-prompt", "Once");
   await page.fill("#w-temperature", "hot");
@@ -199,8 +193,7 @@ browserTest("an error shows where it was typed", async (parts) => {
   await page.selectOption("#c-aggregate", "reward");
   await run();
   assertStringIncludes(await fault(page, "#c-aggregate"), "reward model");
-  isExpected(parts, 400);
-});
+}, { expects: 400 });
 
 browserTest("a stream that fails says so above what came", async ({ page }) => {
   await page.fill("#w-prompt", "Once");
@@ -220,8 +213,7 @@ let events = 0;
 
 const made = new ApiKeys().create("people", ["infer"], 0);
 
-browserTest("an API key is asked for, checked, and kept in the tab only", async (parts) => {
-  const { page } = parts;
+browserTest("an API key is asked for, checked, and kept in the tab only", async ({ page }) => {
   await page.locator("#banner", { hasText: "asks for an API key" }).waitFor();
   await page.keyboard.press("Alt+KeyK");
   await page.keyboard.type("wrong");
@@ -231,7 +223,6 @@ browserTest("an API key is asked for, checked, and kept in the tab only", async 
   await page.keyboard.press("Enter");
   await page.locator("#model option").first().waitFor({ state: "attached" });
   await page.locator("#banner").waitFor({ state: "hidden" });
-  isExpected(parts, 401);
   await write(page);
   const stored = await page.evaluate(() => [
     Object.values(sessionStorage).join(),
@@ -243,8 +234,7 @@ browserTest("an API key is asked for, checked, and kept in the tab only", async 
   await page.click("#forget-key");
   assert(!(await page.evaluate(() => Object.values(sessionStorage).join())).includes(made.text));
   await page.locator("#banner", { hasText: "asks for an API key" }).waitFor();
-  isExpected(parts, 401);
-}, { server: { keys: made.keys } });
+}, { server: { keys: made.keys }, expects: 401 });
 
 browserTest("everything is done without a pointer", async ({ page }) => {
   const press = (keys: string) => page.keyboard.press(keys);
@@ -307,8 +297,7 @@ browserTest("what was typed is there after a reload", async ({ page }) => {
 });
 
 for (const colorScheme of ["light", "dark"] as const) {
-  browserTest(`axe-core finds no fault, ${colorScheme}`, async (parts) => {
-    const { page } = parts;
+  browserTest(`axe-core finds no fault, ${colorScheme}`, async ({ page }) => {
     const check = async (what: string) => assertEquals(await axeFaults(page), [], what);
     await write(page);
     await page.click("#write summary >> text=All tokens");
@@ -336,8 +325,7 @@ for (const colorScheme of ["light", "dark"] as const) {
     await page.keyboard.press("Escape");
     await page.keyboard.press("Alt+KeyK");
     await check("API key");
-    isExpected(parts, 400);
-  }, { browser: { colorScheme } });
+  }, { browser: { colorScheme }, expects: 400 });
 }
 
 browserTest("light and dark follow the system, or the button", async ({ page }) => {
