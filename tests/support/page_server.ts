@@ -75,7 +75,8 @@ export interface PageServerOptions extends FakeServeOptions {
 /** Starts one. */
 export async function startPageServer(options: PageServerOptions = {}): Promise<PageServer> {
   const { keys, tokenMs = 0, answers, scorer, ...serve } = options;
-  const opened = answers && memoryFeedback({ scorer });
+  const opened = answers && memoryFeedback();
+  if (opened) opened.feedback.queue.scorer = scorer;
   if (opened) await keep(opened.feedback, answers);
   const fake = new FakeServe({
     script: write,
