@@ -21,6 +21,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   align: () => import("./align.ts"),
   ppo: () => import("./ppo.ts"),
   randomwalks: () => import("./randomwalks.ts"),
+  align_quality: () => import("./align_quality.ts"),
   finetune: () => import("./finetune.ts"),
   finetune_quality: () => import("./finetune_quality.ts"),
   train: () => import("./train.ts"),
