@@ -37,7 +37,7 @@ export interface RolloutOptions {
 /**
  * Writes a response to each prompt at temperature 1 from the whole distribution, so that the
  * log-probabilities are those that the tokens were drawn with. Yields how many have ended after each
- * of the engine's turns.
+ * of the engine's turns. Whoever stops listening ends them all.
  *
  * @throws {Error} When the engine fails.
  */
@@ -57,16 +57,20 @@ export async function* rollOut(
       stopIds: [endId],
       sampling: { temperature: 1, seed, choice: (firstChoice + i) % 2 ** 32 },
     };
-    const { done } = engine.submit(request, (event) => {
+    const { done, cancel } = engine.submit(request, (event) => {
       if (event.kind === "done") count++;
       if (event.kind !== "token") return;
       ids.push(event.id);
       logProbabilities.push(event.logProbability!);
     });
-    return { prompt, ids, logProbabilities, done };
+    return { prompt, ids, logProbabilities, done, cancel };
   });
-  while (await engine.step()) yield count;
-  await Promise.all(written.map(({ done }) => done)); // a listener that threw
+  try {
+    while (await engine.step()) yield count;
+    await Promise.all(written.map(({ done }) => done)); // a listener that threw
+  } finally {
+    if (count < written.length) await dropped(engine, written);
+  }
   return written.map(({ prompt, ids, logProbabilities }) => {
     const ended = ids.at(-1) === endId;
     const text = tokenizer.decode(ended ? ids.slice(0, -1) : ids, { skipSpecial: true });
@@ -79,6 +83,12 @@ export async function* rollOut(
       text,
     };
   });
+}
+
+/** Ends what nobody waits for any more; an engine that has failed has ended it already. */
+async function dropped(engine: Engine, written: readonly { cancel(): void }[]): Promise<void> {
+  for (const { cancel } of written) cancel();
+  await engine.run().catch(() => {});
 }
 
 /** What a reward is asked of. */

@@ -169,9 +169,10 @@ export class Ppo {
       (_, i) => data.train[this.#prompts.at(first + i)]!,
     );
     const startMs = performance.now();
-    const episodes = yield* this.#write(this.models.engine, prompts, first);
+    const options = { firstChoice: first, canStop: true };
+    const episodes = yield* this.#write(this.models.engine, prompts, options);
     const writtenMs = performance.now();
-    if (this.stopping) return undefined;
+    if (!episodes || this.stopping) return undefined;
     const rollout = yield* this.#score(episodes);
     const values = yield* this.#values(episodes);
     const scoredMs = performance.now();
@@ -199,12 +200,12 @@ export class Ppo {
     return { metrics, rollout, policy, value };
   }
 
-  /** Writes responses, counting choices from a first one. */
+  /** Writes responses; undefined where it may be stopped in the middle, and was. */
   async *#write(
     engine: Engine,
     prompts: readonly Prompt[],
-    firstChoice: number,
-  ): AsyncGenerator<PpoEvent, Episode[]> {
+    { firstChoice, canStop }: { firstChoice: number; canStop: boolean },
+  ): AsyncGenerator<PpoEvent, Episode[] | undefined> {
     const { config, data: { endId }, tokenizer } = this.options;
     const { responseTokens, seed } = config;
     const options = { responseTokens, endId, seed, firstChoice };
@@ -213,6 +214,10 @@ export class Ppo {
       const { done, value } = await writing.next();
       if (done) return value;
       yield { kind: "rollout", step: this.step, ended: value, episodes: prompts.length };
+      if (!canStop || !this.stopping) continue;
+      // Nothing is lost: the same rollout comes again.
+      await writing.return([]);
+      return undefined;
     }
   }
 
@@ -307,8 +312,9 @@ export class Ppo {
   async *#answers(weights: PpoModels["policy"]): AsyncGenerator<PpoEvent, ScoredRollout> {
     const engine = this.models.engineOf(weights, this.heldOut.length);
     try {
-      const episodes = yield* this.#write(engine, this.heldOut, EVALUATION_CHOICES);
-      return yield* this.#score(episodes);
+      const options = { firstChoice: EVALUATION_CHOICES, canStop: false };
+      const episodes = yield* this.#write(engine, this.heldOut, options);
+      return yield* this.#score(episodes!);
     } finally {
       engine.destroy();
     }

@@ -32,8 +32,16 @@ interface Place {
   set: readonly string[];
 }
 
-/** Trains from run "parent", or goes on from the last checkpoint, until a step is saved. */
-export async function ppoUntil(place: Place, step: number): Promise<PpoEvent[]> {
+/**
+ * Trains from run "parent", or goes on from the last checkpoint, until a step is saved.
+ *
+ * @param stops says of an event whether the stage is then asked to stop
+ */
+export async function ppoUntil(
+  place: Place,
+  step: number,
+  stops: (event: PpoEvent) => boolean = () => false,
+): Promise<PpoEvent[]> {
   const { device, root, name } = place;
   const config = await loadConfig(ppoSchema, { set: place.set });
   const parent = await (await Run.open(root, "parent")).checkpoint();
@@ -50,6 +58,7 @@ export async function ppoUntil(place: Place, step: number): Promise<PpoEvent[]> 
     open = await openPpo(device, prepared, checkpoint);
     for await (const event of ppo(open.state, run)) {
       events.push(event);
+      if (stops(event)) open.state.stopping = true;
       await logPpoEvent(run, event);
       if (event.kind === "saved" && event.step === step) break;
     }

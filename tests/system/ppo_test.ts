@@ -60,6 +60,25 @@ gpuTest(
   { ignore: !hasSystem() },
 );
 
+gpuTest("a stop in the middle of a rollout or of updates loses nothing", async (device) => {
+  await withFolder(async (root) => {
+    const set = [...await prepare(device, root), "iterations=4", "evalEvery=0", "saveEvery=4"];
+    const straight = { device, root, name: "straight", set };
+    await ppoUntil(straight, 4);
+    const stopped = { device, root, name: "stopped", set };
+    const first = await ppoUntil(stopped, 9, ({ kind, step }) => kind === "rollout" && step === 1);
+    // Before the second iteration changed anything.
+    assertEquals(first.at(-1), { kind: "saved", step: 1 });
+    assertEquals(metricsOf(first).length, 1);
+    const second = await ppoUntil(stopped, 9, ({ kind }) => kind === "update");
+    assertEquals(second.at(-1), { kind: "saved", step: 2 });
+    await ppoUntil(stopped, 4);
+    // The straight run has saved once only.
+    const [want, got] = [await timeless(root, "straight"), await timeless(root, "stopped")];
+    assertEquals({ ...got, steps: [4] }, { ...want, steps: [4] });
+  });
+}, { ignore: !hasSystem() });
+
 gpuTest("the first update of an iteration is of the policy that wrote", async (device) => {
   await withFolder(async (root) => {
     const set = [...await prepare(device, root), ...PTX(root), "iterations=1", "evalEvery=0"];
