@@ -89,7 +89,7 @@ export interface LabelQueueOptions {
 }
 
 /** The latest completions that are looked at. */
-const MOST_COMPLETIONS = 4_000;
+const MOST_COMPLETIONS = 1_000;
 /** Prompts that are scored for one answer. */
 const MOST_SCORED = 48;
 /** Whoever got a task and does not answer, loses it to others after this time. */

@@ -1,5 +1,7 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { join } from "node:path";
+import { CannotError } from "../../src/config/cannot.ts";
+import { LabelerIds } from "../../src/feedback/labeler_ids.ts";
 import { withFolder } from "../support/files.ts";
 import { makeRun } from "../support/served_runs.ts";
 import { postJson, type Server, startServer } from "../support/server.ts";
@@ -101,6 +103,23 @@ systemTest(
         ]);
       } finally {
         assertEquals(await server.stop("SIGTERM"), 0, server.log.join("\n"));
+      }
+    });
+  },
+);
+
+systemTest(
+  "the salt of labelers is made once, for its owner alone, and a damaged one is refused",
+  async () => {
+    await withFolder(async (folder) => {
+      const path = join(folder, "salt");
+      const first = LabelerIds.open(path).labeler("ann");
+      assertEquals(LabelerIds.open(path).labeler("ann"), first);
+      assertThrows(() => LabelerIds.open(join(folder, "none", "salt")), CannotError, "folder");
+      for (const text of ["", "abc", "z".repeat(64)]) {
+        await Deno.writeTextFile(path, text);
+        assertThrows(() => LabelerIds.open(path), CannotError, "64 hex digits");
+        assertEquals(await Deno.readTextFile(path), text, "it is not overwritten");
       }
     });
   },
