@@ -61,13 +61,22 @@ async function goldChart({ models }: CardData): Promise<string> {
   return await drawSvg("Grades of sampled responses", (Plot) => ({
     fx: { label: null, domain: grades },
     x: { axis: null, domain: names },
-    y: { label: "mean, from 0 to 1", grid: true, domain: [0, 1] },
+    y: { label: "mean, from 0 to 1", grid: true, domain: [0, 1.2], ticks: 6 },
     color: { domain: names, range: names.map((name) => COLOURS[name]) },
     marks: [
       Plot.barY(bars, { fx: "grade", x: "name", y: "value", fill: "name" }),
       Plot.ruleX(bars, { fx: "grade", x: "name", y1: "low", y2: "high" }),
       Plot.ruleY([0]),
-      ...names.map((name, i) => legend(Plot, name, COLOURS[name], -22 + 16 * i)),
+      // Once, above the last group.
+      ...names.map((name, i) =>
+        Plot.text([name], {
+          fx: () => grades.at(-1),
+          frameAnchor: "top-right",
+          dy: -24 + 14 * i,
+          fill: COLOURS[name],
+          fontWeight: 600,
+        })
+      ),
     ],
   }));
 }
