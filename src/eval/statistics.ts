@@ -9,9 +9,9 @@
  * @module
  */
 import { PhiloxStream } from "../random/philox.ts";
+import { wilson as shareInterval } from "../run/statistics.ts";
 
-/** Standard normal quantile of 97.5 %. */
-const Z = 1.959963984540054;
+export { mcNemarP as mcnemar } from "../run/statistics.ts";
 
 /** Draws of a bootstrap, and their seed. */
 const RESAMPLES = 2000;
@@ -31,11 +31,8 @@ export type Interval = readonly [low: number, high: number];
  * ```
  */
 export function wilson(successes: number, count: number): Interval {
-  const share = successes / count;
-  const scale = 1 / (1 + Z ** 2 / count);
-  const middle = scale * (share + Z ** 2 / (2 * count));
-  const half = scale * Z * Math.sqrt(share * (1 - share) / count + Z ** 2 / (4 * count ** 2));
-  return [Math.max(0, middle - half), Math.min(1, middle + half)];
+  const { low, high } = shareInterval(successes, count);
+  return [low, high];
 }
 
 /**
@@ -72,27 +69,4 @@ function quantile(values: readonly number[], share: number): number {
   const below = Math.floor(at);
   const [low, high] = [sorted[below]!, sorted[Math.min(below + 1, sorted.length - 1)]!];
   return low === high ? low : low + (at - below) * (high - low);
-}
-
-/**
- * McNemar's exact test of two systems on the same items: how likely it is, were both equally good, that
- * those items on which only one of them is right are split so unevenly.
- *
- * @example Five items that only one gets right: 2 / 2^5
- * ```ts
- * import { mcnemar } from "./statistics.ts";
- * console.assert(mcnemar(5, 0) === 0.0625 && mcnemar(0, 0) === 1);
- * ```
- */
-export function mcnemar(onlyFirst: number, onlySecond: number): number {
-  const count = onlyFirst + onlySecond;
-  if (count === 0) return 1;
-  // Logarithms, as 2^-count is no number for many items.
-  let logChoose = 0;
-  let tail = 0;
-  for (let k = 0; k <= Math.min(onlyFirst, onlySecond); k++) {
-    tail += Math.exp(logChoose - count * Math.LN2);
-    logChoose += Math.log(count - k) - Math.log(k + 1);
-  }
-  return Math.min(1, 2 * tail);
 }

@@ -118,11 +118,26 @@ export function mcNemar(first: readonly boolean[], second: readonly boolean[]): 
   }
   const onlyFirst = first.filter((right, i) => right && !second[i]).length;
   const onlySecond = second.filter((right, i) => right && !first[i]).length;
+  return { onlyFirst, onlySecond, p: mcNemarP(onlyFirst, onlySecond) };
+}
+
+/**
+ * McNemar's p of how many items only the first and only the second got right.
+ *
+ * @example Five items that only one gets right: 2 / 2^5
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * assertEquals([mcNemarP(5, 0), mcNemarP(0, 0)], [0.0625, 1]);
+ * ```
+ */
+export function mcNemarP(onlyFirst: number, onlySecond: number): number {
   const trials = onlyFirst + onlySecond;
-  let [logTerm, tail] = [-trials * Math.LN2, 0]; // of choosing k of the trials, k from 0
+  if (trials === 0) return 1;
+  // Logarithms, as 2^-trials is no number for many items.
+  let [logChoose, tail] = [0, 0];
   for (let k = 0; k <= Math.min(onlyFirst, onlySecond); k++) {
-    tail += Math.exp(logTerm);
-    logTerm += Math.log(trials - k) - Math.log(k + 1);
+    tail += Math.exp(logChoose - trials * Math.LN2);
+    logChoose += Math.log(trials - k) - Math.log(k + 1);
   }
-  return { onlyFirst, onlySecond, p: Math.min(1, 2 * tail) };
+  return Math.min(1, 2 * tail);
 }
