@@ -19,6 +19,8 @@ export interface EvalCommand {
   run?: string;
   /** Folder of all runs. */
   runs?: string;
+  /** Data in place of the task file's. */
+  data?: string;
   /** Only the first so many items of each task. */
   limit?: number;
   /** Settings over the task files. */
@@ -39,15 +41,16 @@ export interface EvalCommand {
 
 /** Measures each task, and returns the exit status. */
 export async function evalTasks(paths: readonly string[], options: EvalCommand): Promise<number> {
-  const { limit, concurrency, skipBad, set } = options;
+  const { limit, concurrency, skipBad, set, data } = options;
   if (limit === 0) throw new UsageError("--limit must be 1 or more: got 0");
   if (concurrency === 0) throw new UsageError("--concurrency must be 1 or more: got 0");
-  if (options.out !== undefined && paths.length > 1) {
-    throw new UsageError(`--out takes what one task measures: got ${paths.length} tasks`);
+  for (const flag of ["out", "data"] as const) {
+    if (options[flag] === undefined || paths.length === 1) continue;
+    throw new UsageError(`--${flag} is for one task: got ${paths.length}`);
   }
   // Every file is read before the device is opened: what is wrong is said at once.
   const tasks = [];
-  for (const path of paths) tasks.push(await loadTask(path, { skipBad, set }));
+  for (const path of paths) tasks.push(await loadTask(path, { skipBad, set, data }));
   const root = runsRoot(options.runs);
   const [name] = (options.run ?? (await newestRun(root)).name).split("@");
   const runtime = await openLocal(openGpuCore, {

@@ -239,6 +239,7 @@ function evalCommand(setStatus: (status: number) => void): Command {
     .argument("<tasks...>", "task files (JSONC)")
     .option("--run <name>", "a run, or run@step; else the newest")
     .option("--runs <folder>", "folder of all runs: BRACHIO_RUNS, else runs")
+    .option("--data <file>", "data in place of what the task file names")
     .option("--limit <count>", "only the first so many items of each task", count("--limit"))
     .option("--set <a.b=c...>", "one setting, over the task files")
     .option("--out <file>", "all that was measured, item by item, as JSON")

@@ -38,6 +38,11 @@ export class LocalRoutes {
 
   /** Of a model of the runtime; without a name of its first. @throws {CannotError} Without it */
   static async open(runtime: Runtime, model?: string): Promise<LocalRoutes> {
+    const known = runtime.models().map(({ id }) => id);
+    if (model !== undefined && !known.includes(model)) {
+      const want = `want one of ${known.join(", ")}`;
+      throw new CannotError(`evaluate the model "${model}"`, want, "there is no such model");
+    }
     const tokenizers = new CheckpointTokenizers();
     let loaded: LoadedModel;
     try {

@@ -61,6 +61,8 @@ export interface EvalTask {
 export interface LoadTaskOptions {
   /** Leave bad rows out, and list them, in place of an error. @default false */
   readonly skipBad?: boolean | undefined;
+  /** Path of the data, in place of what the task file says; from the current folder. */
+  readonly data?: string | undefined;
   /** Settings over the file: `a.b=c`. */
   readonly set?: readonly string[] | undefined;
 }
@@ -79,7 +81,7 @@ export async function loadTask(path: string, options: LoadTaskOptions = {}): Pro
   const spec = await loadConfig(schema, { file: path, set: options.set });
   const leftOut: string[] = [];
   const folder = dirname(path);
-  const data = resolve(folder, spec.data);
+  const data = options.data ?? resolve(folder, spec.data);
   const reader = new ItemReader(spec);
   const items = await reader.read(data, options.skipBad ? leftOut : undefined);
   if (items.length === 0) {
@@ -158,8 +160,14 @@ class ItemReader {
 
   #item(path: string, row: TableRow): Reading {
     if ("fault" in row) throw faultError(path, row.fault);
-    return this.#read(row.values, `${path}, line ${row.line}`);
+    return this.#read(withNames(row.values), `${path}, line ${row.line}`);
   }
+}
+
+/** Fields whose names Jinja cannot write are there under another name, too: a-b as a_b. */
+function withNames(row: Fields): Fields {
+  const others = Object.entries(row).map(([name, value]) => [name.replaceAll(/\W/g, "_"), value]);
+  return { ...Object.fromEntries(others), ...row };
 }
 
 const NOTHING = { references: [], labels: [], rationale: "" };
