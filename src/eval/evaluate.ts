@@ -121,7 +121,7 @@ export async function evaluate(
       shots: spec.kind === "perplexity" ? 0 : spec.shots.k,
     },
     data: {
-      file: spec.data,
+      file: task.dataFile,
       split: spec.split ?? null,
       sha256: task.dataSha256,
       items: task.items.length,
@@ -204,9 +204,9 @@ async function measureAll(
 }
 
 /** Says which item could not be measured. */
-function withPlace(error: unknown, { spec }: EvalTask, { line }: TaskItem): unknown {
+function withPlace(error: unknown, { spec, dataFile }: EvalTask, { line }: TaskItem): unknown {
   if (!(error instanceof CannotError || error instanceof RangeError)) return error;
-  const act = `evaluate ${spec.name} on ${spec.data}, line ${line}`;
+  const act = `evaluate ${spec.name} on ${dataFile}, line ${line}`;
   const want = error instanceof RefusedError
     ? "want an item that fits the model"
     : "want an item that can be measured";

@@ -45,6 +45,8 @@ export interface EvalTask {
   readonly path: string;
   /** What the file says. */
   readonly spec: TaskSpec;
+  /** Path of its data, as it was given. */
+  readonly dataFile: string;
   /** Its data. */
   readonly items: readonly TaskItem[];
   /** Examples to choose shots from; undefined where they are the items themselves. */
@@ -90,6 +92,7 @@ export async function loadTask(path: string, options: LoadTaskOptions = {}): Pro
   return {
     path,
     spec,
+    dataFile: options.data ?? spec.data,
     items,
     pool: await poolOf(spec, { folder, reader }),
     taskSha256: await sha256Of(path),

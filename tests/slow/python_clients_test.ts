@@ -4,10 +4,13 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "node:path";
+import { evaluate as evaluateTask } from "../../src/eval/evaluate.ts";
+import { loadTask } from "../../src/eval/load_task.ts";
 import { configToJson } from "../../src/model/config_json.ts";
 import { parameterTable } from "../../src/model/parameters.ts";
 import { RunWriter } from "../../src/run/run_folder.ts";
 import { tokenizerConfig } from "../../src/tokenizer/file.ts";
+import { withLocalRuntime } from "../support/eval.ts";
 import { filesIn, withFolder } from "../support/files.ts";
 import { tinyTensor } from "../support/models.ts";
 import { PhiloxStream } from "../../src/random/philox.ts";
@@ -104,20 +107,7 @@ slowTest("schemathesis finds no server error", async () => {
 slowTest("lm-evaluation-harness scores over HTTP as it does by itself", async () => {
   await withServer(async ({ url }, root) => {
     await writeItems(join(root, "items.jsonl"));
-    const exported = join(root, "exported");
-    await run("deno", [
-      "task",
-      "--quiet",
-      "--config",
-      new URL("deno.json", ROOT).pathname,
-      "export",
-      "--runs",
-      root,
-      "--run",
-      "tiny",
-      "--out",
-      exported,
-    ]);
+    const exported = await exportRun(root);
     const api = await evaluate(root, "local-completions", [
       "model=tiny",
       `base_url=${url}/v1/completions`,
@@ -132,8 +122,85 @@ slowTest("lm-evaluation-harness scores over HTTP as it does by itself", async ()
       assertEquals(ofApi, ofOwn, `item ${item}`);
     }
     for (const sample of own) await assertFewShot(url, sample);
+    await assertEvaluated(root, own);
   });
 });
+
+/** `brachio eval` is right where the harness is, with the same shares. */
+async function assertEvaluated(root: string, own: readonly Sample[]): Promise<void> {
+  const task = {
+    name: "items",
+    kind: "choice",
+    data: "items.jsonl",
+    template: { input_suffix: "" },
+  };
+  const fields = { input: "{{question}}", choices: "{{choices}}", index: "{{answer}}" };
+  const path = join(root, "items.jsonc");
+  await Deno.writeTextFile(path, JSON.stringify({ ...task, ...fields }));
+  await withLocalRuntime(root, ["tiny"], async (runtime) => {
+    const { items, metrics } = await evaluateTask(await loadTask(path), runtime);
+    for (const metric of Object.values(METRICS)) {
+      const harness = own.map((sample) => sample.metrics[metric]!);
+      assertEquals(items.map(({ values }) => values[metric]![0]), harness, metric);
+      const mean = harness.reduce((sum, right) => sum + right, 0) / harness.length;
+      assertEquals(metrics[metric]!.value, mean);
+    }
+  });
+}
+
+slowTest("brachio eval has lm-evaluation-harness' perplexities", async () => {
+  await withFolder(async (root) => {
+    await makeRun(root);
+    const exported = await exportRun(root);
+    await writeTexts(join(root, "texts.jsonl"));
+    const args = [`pretrained=${exported}`, "dtype=float32"];
+    const { results: { brachio_texts: texts } } = await harness(root, "hf", args, "brachio_texts");
+    const { results: { brachio_words: words } } = await harness(root, "hf", args, "brachio_words");
+    const common = { data: "texts.jsonl", text: "{{text}}" };
+    const tasks = [
+      { name: "texts", kind: "perplexity", ...common },
+      { name: "words", kind: "cloze", ...common },
+    ];
+    await withLocalRuntime(root, ["tiny"], async (runtime) => {
+      const measured = [];
+      for (const task of tasks) {
+        const path = join(root, `${task.name}.jsonc`);
+        await Deno.writeTextFile(path, JSON.stringify(task));
+        measured.push((await evaluateTask(await loadTask(path), runtime)).metrics);
+      }
+      const [ofTexts, ofLast] = measured;
+      assertClose(ofTexts!.word_perplexity!.value, texts!["word_perplexity,none"]!);
+      assertClose(ofTexts!.byte_perplexity!.value, texts!["byte_perplexity,none"]!);
+      assertClose(ofTexts!.bits_per_byte!.value, texts!["bits_per_byte,none"]!);
+      assertClose(ofLast!.target_perplexity!.value, words!["perplexity,none"]!);
+      assertEquals(ofLast!.acc!.value, words!["acc,none"]);
+    });
+  });
+});
+
+/** A perplexity is the exponential of a loss, whose last digits differ. */
+function assertClose(actual: number, want: number): void {
+  assert(Math.abs(Math.log(actual / want)) < 1e-3, `${actual}, want ${want}`);
+}
+
+/** The run as a folder that the harness' own back end loads. @returns its path */
+async function exportRun(root: string): Promise<string> {
+  const exported = join(root, "exported");
+  await run("deno", [
+    "task",
+    "--quiet",
+    "--config",
+    new URL("deno.json", ROOT).pathname,
+    "export",
+    "--runs",
+    root,
+    "--run",
+    "tiny",
+    "--out",
+    exported,
+  ]);
+  return exported;
+}
 
 /** Metrics of the harness, by what /v1/few-shot calls them. */
 const METRICS = {
@@ -193,6 +260,19 @@ async function writeItems(path: string): Promise<void> {
   await Deno.writeTextFile(path, lines.join("\n") + "\n");
 }
 
+/** Texts of a few words, none of which is a single one. */
+async function writeTexts(path: string): Promise<void> {
+  const words = "red blue small big dog cat house tree runs sleeps é 日本 fast slow".split(" ");
+  const random = new PhiloxStream(2, 0);
+  const lines = Array.from({ length: 20 }, () => {
+    const text = Array.from({ length: 2 + random.integer(20) }, () => {
+      return words[random.integer(words.length)];
+    });
+    return JSON.stringify({ text: text.join(" ") });
+  });
+  await Deno.writeTextFile(path, lines.join("\n") + "\n");
+}
+
 /** What the harness says of an item. */
 interface Sample {
   doc: { question: string; choices: string[]; answer: number };
@@ -202,9 +282,33 @@ interface Sample {
   metrics: Record<string, number>;
 }
 
-/** Of each item. */
+/** What the harness says of a task as a whole. */
+interface Harness {
+  results: Record<string, Record<string, number>>;
+}
+
+/** Of each item of the choices. */
 async function evaluate(root: string, model: string, args: readonly string[]): Promise<Sample[]> {
-  const out = join(root, `out-${model}`);
+  await harness(root, model, args, "brachio_choices");
+  const paths = await filesIn(join(root, `out-${model}-brachio_choices`));
+  const text = await Deno.readTextFile(paths.find((path) => path.endsWith(".jsonl"))!);
+  const items = text.trim().split("\n").map((line) => JSON.parse(line));
+  return items.sort((a, b) => a.doc_id - b.doc_id).map(({ doc, resps, ...metrics }) => ({
+    doc,
+    // [[[log-likelihood, is greedy]], …]: one response a choice
+    logLikelihoods: resps.map(([[logLikelihood]]: [[string]]) => Number(logLikelihood)),
+    metrics,
+  }));
+}
+
+/** Runs the harness. */
+async function harness(
+  root: string,
+  model: string,
+  args: readonly string[],
+  task: string,
+): Promise<Harness> {
+  const out = join(root, `out-${model}-${task}`);
   await run("python3", [
     "-m",
     "lm_eval",
@@ -215,7 +319,7 @@ async function evaluate(root: string, model: string, args: readonly string[]): P
     "--include_path",
     new URL("tests/clients", ROOT).pathname,
     "--tasks",
-    "brachio_choices",
+    task,
     "--output_path",
     out,
     "--log_samples",
@@ -225,16 +329,8 @@ async function evaluate(root: string, model: string, args: readonly string[]): P
     cwd: root,
     env: { HF_HUB_OFFLINE: "1", HF_DATASETS_OFFLINE: "1", HF_HOME: join(root, "hf") },
   });
-  const samples = (await filesIn(out)).find((path) => path.endsWith(".jsonl"))!;
-  const items = (await Deno.readTextFile(samples)).trim().split("\n").map((line) =>
-    JSON.parse(line)
-  );
-  return items.sort((a, b) => a.doc_id - b.doc_id).map(({ doc, resps, ...metrics }) => ({
-    doc,
-    // [[[log-likelihood, is greedy]], …]: one response a choice
-    logLikelihoods: resps.map(([[logLikelihood]]: [[string]]) => Number(logLikelihood)),
-    metrics,
-  }));
+  const paths = await filesIn(out);
+  return JSON.parse(await Deno.readTextFile(paths.find((path) => path.endsWith(".json"))!));
 }
 
 function largest(values: readonly number[]): number {
