@@ -29,6 +29,7 @@ import { accessLog } from "./operations/log.ts";
 import { metricsRoute, type ServerMetrics } from "./operations/metrics.ts";
 import { page } from "./page.ts";
 import { reward, rewardPaths } from "./reward.ts";
+import { training, trainingPaths } from "./training.ts";
 import { tokenize, tokenizePaths } from "./tokenize.ts";
 
 /** What a server is told about its operation. */
@@ -78,6 +79,7 @@ export function createApp(deps: ServeDeps, options: AppOptions & { metrics: Serv
       feedbackExportPaths,
       feedbackPaths,
       rewardPaths,
+      trainingPaths,
     ]),
   );
   app.use(requireScope(currentKeys, scopeOf));
@@ -91,6 +93,7 @@ export function createApp(deps: ServeDeps, options: AppOptions & { metrics: Serv
   app.route("/", cot(deps));
   app.route("/", classify(deps));
   app.route("/", reward(deps));
+  app.route("/", training(deps));
   app.route("/", tokenize(deps));
   app.route("/", feedbackBatch(deps));
   app.route("/", feedbackQueue(deps));

@@ -19,19 +19,11 @@ import {
 } from "./schemas/chat.ts";
 import { jsonBody, responses } from "./schemas/openapi.ts";
 import type { Send } from "./sse.ts";
+import { beginJudged, checkBestOf, type JudgedJob, rankTexts } from "./text/best_of.ts";
 import type { PlacedToken } from "./text/choice_text.ts";
 import { type LoadedModel, loadModel, roomFor, type TextJob } from "./text/job.ts";
 import { chatLogprobs } from "./text/logprobs.ts";
-import {
-  beginJob,
-  type BegunJob,
-  Keeper,
-  newHead,
-  newJob,
-  respond,
-  type ResponseHead,
-  usageOf,
-} from "./text/serve.ts";
+import { Keeper, newHead, newJob, respond, type ResponseHead, usageOf } from "./text/serve.ts";
 import { finishJob, type TextDelta, type WrittenPrompt } from "./text/write.ts";
 
 /** Where OpenAI's documentation has it. */
@@ -64,9 +56,10 @@ export function chat(deps: ServeDeps): Hono {
       const message = "Cannot use 'top_logprobs': want 'logprobs' with it: it is not set";
       throw new ApiError(400, message, { param: "top_logprobs" });
     }
+    checkBestOf(body);
     const warnings = warningsOf(chatRequest, body);
     const job = await jobOf(deps, body);
-    const begun = beginJob(deps, c.req.raw, job);
+    const begun = await beginJudged(deps, c.req.raw, { job, by: body.best_of_by });
     return await new Chat(deps, { body, warnings, ...begun }).respond(c);
   });
   return app;
@@ -85,7 +78,7 @@ async function jobOf(deps: ServeDeps, body: ChatRequest): Promise<TextJob> {
     loaded,
     prompts: [prompt],
     maxTokens: [maxTokens],
-    choices: body.n ?? 1,
+    choices: body.best_of || (body.n ?? 1),
     top: body.top_logprobs ?? 0,
     scorePrompt: false,
     isChat: true,
@@ -127,7 +120,7 @@ export function plainMessage({ role, content }: ChatRequest["messages"][number])
   };
 }
 
-interface ChatParts extends BegunJob {
+interface ChatParts extends JudgedJob {
   body: ChatRequest;
   warnings: readonly string[];
 }
@@ -147,7 +140,7 @@ class Chat {
     this.#keeper = new Keeper(deps, job, {
       head: this.#head,
       kind: "chat",
-      served: job.choices,
+      served: body.n ?? 1,
       isOn: body.store ?? true,
     });
   }
@@ -164,20 +157,24 @@ class Chat {
 
   async #whole(written: readonly WrittenPrompt[]): Promise<ChatResponse> {
     const choices: ChatResponse["choices"] = [];
-    for (const [index, text] of written[0]!.choices.entries()) {
+    const { job, judge, body } = this.#parts;
+    const served = body.n ?? 1;
+    const best = await rankTexts(this.#parts, written[0]!.choices, { prompt: 0, served });
+    for (const [index, { text, reward }] of best.entries()) {
       choices.push({
         index,
         message: { role: "assistant", content: text.text, refusal: null },
         logprobs: this.#logprobs(text.shown),
         finish_reason: text.finishReason,
+        ...(reward === undefined ? {} : { reward }),
         ...await this.#keeper.keep(text, index),
       });
     }
-    const { job } = this.#parts;
     return {
       ...this.#head,
       object: "chat.completion",
       choices,
+      ...(judge === undefined ? {} : { reward_model: judge.model.id }),
       ...this.#warnings(),
       usage: usageOf(job, written),
     };

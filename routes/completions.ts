@@ -23,21 +23,12 @@ import {
   completionResponse,
 } from "./schemas/completions.ts";
 import type { Send } from "./sse.ts";
+import { beginJudged, checkBestOf, type JudgedJob, rankTexts } from "./text/best_of.ts";
 import { countPoints, type PlacedToken, promptText } from "./text/choice_text.ts";
 import { loadModel, roomFor, type TextJob } from "./text/job.ts";
 import { completionLogprobs, joinLogprobs, placePrompt } from "./text/logprobs.ts";
-import { RewardJudge } from "./text/reward.ts";
-import {
-  beginJob,
-  type BegunJob,
-  Keeper,
-  newHead,
-  newJob,
-  respond,
-  type ResponseHead,
-  usageOf,
-} from "./text/serve.ts";
-import { finishJob, meanLogProbability, type TextDelta, type WrittenPrompt } from "./text/write.ts";
+import { Keeper, newHead, newJob, respond, type ResponseHead, usageOf } from "./text/serve.ts";
+import { finishJob, type TextDelta, type WrittenPrompt } from "./text/write.ts";
 
 /** Where OpenAI's documentation has it. */
 const PATH = "/v1/completions";
@@ -69,38 +60,19 @@ export function completions(deps: ServeDeps): Hono {
     checkTogether(body);
     const warnings = warningsOf(completionRequest, body);
     const job = await jobOf(deps, body);
-    const judge = body.best_of_by === "reward"
-      ? await RewardJudge.hold(deps, undefined, "best_of_by")
-      : undefined;
-    const begun = beginJudged(deps, c.req.raw, job, judge);
-    return await new Completion(deps, { body, warnings, judge, ...begun }).respond(c);
+    const begun = await beginJudged(deps, c.req.raw, { job, by: body.best_of_by });
+    return await new Completion(deps, { body, warnings, ...begun }).respond(c);
   });
   return app;
 }
 
 /** @throws {ApiError} 400 for parameters that contradict each other. */
-function checkTogether(
-  { n, best_of, best_of_by, stream, echo, max_tokens }: CompletionRequest,
-): void {
-  const fault = (param: string, message: string) => new ApiError(400, message, { param });
-  const texts = n ?? 1;
-  if (best_of && best_of < texts) {
-    throw fault("best_of", `Cannot use 'best_of': want at least n = ${texts}: got ${best_of}`);
-  }
-  if (best_of && best_of > texts && stream) {
-    throw fault(
-      "best_of",
-      `Cannot stream the best of ${best_of} texts: want all of them written ` +
-        "first: 'stream' is set",
-    );
-  }
-  if (best_of_by === "reward" && stream) {
-    const message =
-      "Cannot stream texts by reward: want all of them written first: 'stream' is set";
-    throw fault("best_of_by", message);
-  }
+function checkTogether(body: CompletionRequest): void {
+  checkBestOf(body);
+  const { echo, max_tokens } = body;
   if (max_tokens === 0 && !echo) {
-    throw fault("max_tokens", "Cannot use 'max_tokens': want at least 1 without 'echo': got 0");
+    const message = "Cannot use 'max_tokens': want at least 1 without 'echo': got 0";
+    throw new ApiError(400, message, { param: "max_tokens" });
   }
 }
 
@@ -163,26 +135,8 @@ function checkIds(prompts: readonly (readonly number[])[], vocabSize: number): v
   }
 }
 
-/** {@linkcode beginJob} that lets the judge go at the end, or when it throws. */
-function beginJudged(
-  deps: ServeDeps,
-  request: Request,
-  job: TextJob,
-  judge: RewardJudge | undefined,
-): BegunJob {
-  try {
-    const begun = beginJob(deps, request, job);
-    begun.scope.defer(() => judge?.release());
-    return begun;
-  } catch (error) {
-    judge?.release();
-    throw error;
-  }
-}
-
-interface CompletionParts extends BegunJob {
+interface CompletionParts extends JudgedJob {
   body: CompletionRequest;
-  judge: RewardJudge | undefined;
   warnings: readonly string[];
 }
 
@@ -222,8 +176,8 @@ class Completion {
   async #whole(written: readonly WrittenPrompt[]): Promise<CompletionResponse> {
     const choices: CompletionChoice[] = [];
     for (const [prompt, { scored, choices: texts }] of written.entries()) {
-      const best = await this.#ranked(prompt, texts);
-      for (const [j, { text, reward }] of best.slice(0, this.#n).entries()) {
+      const best = await rankTexts(this.#parts, texts, { prompt, served: this.#n });
+      for (const [j, { text, reward }] of best.entries()) {
         const index = prompt * this.#n + j;
         const kept = await this.#keeper.keep(text, index);
         const echo = this.#echo(prompt);
@@ -244,24 +198,6 @@ class Completion {
       ...this.#warnings(),
       usage: usageOf(job, written),
     };
-  }
-
-  /** The best first; equal ones keep their order, as sorts are stable. */
-  async #ranked(prompt: number, texts: WrittenPrompt["choices"]): Promise<Ranked[]> {
-    const { job, judge, scope: { signal } } = this.#parts;
-    if (judge === undefined) {
-      const all = texts.map((text) => ({ text, reward: undefined }));
-      if (texts.length === this.#n) return all;
-      return all.sort((a, b) => meanLogProbability(b.text) - meanLogProbability(a.text));
-    }
-    const promptIds = job.prompts[prompt]!;
-    const rewards = await judge.rewards(texts.map(({ text }) => text), {
-      promptIds,
-      writer: job.loaded,
-      signal,
-    });
-    return texts.map((text, i) => ({ text, reward: rewards[i]! }))
-      .sort((a, b) => (b.reward ?? -Infinity) - (a.reward ?? -Infinity) || 0);
   }
 
   async #stream(send: Send): Promise<void> {
@@ -334,12 +270,6 @@ class Completion {
     const { warnings } = this.#parts;
     return warnings.length > 0 ? { warnings: [...warnings] } : {};
   }
-}
-
-/** A text, and its reward where it was judged: null where it could not be read. */
-interface Ranked {
-  text: WrittenPrompt["choices"][number];
-  reward: number | null | undefined;
 }
 
 /** A prompt as its text, and how many code points that has. */

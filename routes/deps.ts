@@ -9,6 +9,8 @@ import type { Feedback } from "../src/feedback/feedback.ts";
 import type { ContentGuard } from "../src/infer/guard.ts";
 import type { SamplingOptions } from "../src/infer/sampler.ts";
 import { ChatTemplate } from "../src/prompt/chat_template.ts";
+import type { AuditLog } from "../src/run/audit.ts";
+import type { FeedbackLoop } from "../src/runtime/feedback_loop.ts";
 import type { Runtime, ServedModel } from "../src/runtime/runtime.ts";
 import { type Json, readTokenizer } from "../src/tokenizer/file.ts";
 import { END_OF_TEXT } from "../src/tokenizer/special.ts";
@@ -33,6 +35,10 @@ export interface ServeDeps {
   readonly moderation?: Moderation | undefined;
   /** Run of the reward model that judges where a request names none. @default the first served */
   readonly rewardRun?: string | undefined;
+  /** Trains on feedback; undefined where none is kept or no reward model is served. */
+  readonly training?: Pick<FeedbackLoop, "begin" | "state"> | undefined;
+  /** Where changes of what is served are written down. */
+  readonly audit?: Pick<AuditLog, "append" | "list"> | undefined;
   /** Bounds of what may be under way. */
   readonly admission: Admission;
   /** What the metrics are made from. */

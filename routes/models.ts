@@ -13,6 +13,7 @@ import { ApiError, errorHandler } from "./errors.ts";
 import { type Model, modelList, modelSchema, serveVersion } from "./schemas/models.ts";
 import { jsonBody, responses } from "./schemas/openapi.ts";
 import { findModel, fingerprint } from "./text/job.ts";
+import { keyIdOf } from "./training.ts";
 
 /** For the OpenAPI document. */
 export const modelPaths: ZodOpenApiPathsObject = {
@@ -51,7 +52,7 @@ export const modelPaths: ZodOpenApiPathsObject = {
 };
 
 /** The routes. */
-export function models(deps: Pick<ServeDeps, "runtime" | "logger">): Hono {
+export function models(deps: Pick<ServeDeps, "runtime" | "logger" | "audit">): Hono {
   const app = new Hono();
   app.onError(errorHandler(deps.logger));
   app.get("/v1/models", (c) => {
@@ -71,7 +72,14 @@ export function models(deps: Pick<ServeDeps, "runtime" | "logger">): Hono {
         "no such version";
       throw new ApiError(404, message, { param: "step", code: "model_not_found" });
     }
+    const before = own.find(({ id }) => id === run);
     const model = await deps.runtime.swap(run, step ?? undefined);
+    deps.audit?.append({
+      event: "version.served",
+      run,
+      by: keyIdOf(c),
+      detail: { from: before?.step, to: model.step, weights: model.weightsHash },
+    });
     deps.logger.info("swapped", { id: model.id, step: model.step, weights: model.weightsHash });
     return c.json(describe(model));
   });

@@ -24,6 +24,10 @@ export class ServerMetrics implements Meter {
   readonly #success = this.#counter("request_success", "Choices that ended, by reason", [
     "finished_reason",
   ]);
+  readonly #audited = this.#counter("audit_events", "Changes of what is served, and trainings", [
+    "event",
+    "run",
+  ]);
   readonly #firstToken = this.#histogram("time_to_first_token", "Until the first token");
   readonly #perToken = this.#histogram("time_per_output_token", "Between two tokens of a choice");
   readonly #endToEnd = this.#histogram("e2e_request_latency", "From a request to its last token");
@@ -45,8 +49,14 @@ export class ServerMetrics implements Meter {
       () => status().cacheUsage,
     );
     this.#gauge("live_buffers", "Buffers alive on the device", () => status().liveBuffers);
+    this.#steps(runtime);
     this.#follow("prefix_cache_queries", "Prompt tokens looked up", () => status().prefixQueries);
     this.#follow("prefix_cache_hits", "Prompt tokens found", () => status().prefixHits);
+  }
+
+  /** Something is in the audit list. */
+  audited({ event, run }: { readonly event: string; readonly run: string }): void {
+    this.#audited.inc({ event, run });
   }
 
   /** A prompt goes to the engine. */
@@ -95,6 +105,16 @@ export class ServerMetrics implements Meter {
       this.set(value());
     };
     new Gauge({ name: `brachio_${name}`, help, registers: [this.#registry], collect });
+  }
+
+  /** Which version each run serves. */
+  #steps(runtime: Runtime): void {
+    const collect = function (this: Gauge) {
+      for (const { id, run, step } of runtime.models()) if (id === run) this.set({ run }, step);
+    };
+    const help = "Step of the checkpoint that a run serves";
+    const registers = [this.#registry];
+    new Gauge({ name: "brachio_model_step", help, labelNames: ["run"], registers, collect });
   }
 
   /** A counter that somebody else keeps. */

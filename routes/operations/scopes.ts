@@ -23,6 +23,7 @@ const FOR_LABELERS = "/v1/feedback/next";
  * ```
  */
 export function scopeOf(method: string, path: string): Scope {
+  if (/^\/v1\/(training|audit)(\/|$)/.test(path)) return "admin";
   if (/^\/v1\/models\/[^/]+\/current$/.test(path)) return "admin";
   if (!/^\/v1\/feedback(\/|$)/.test(path)) return "infer";
   if (method === "DELETE") return "admin";

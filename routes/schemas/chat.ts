@@ -4,7 +4,14 @@
  * @module
  */
 import * as z from "zod";
-import { finishReasonSchema, generationShape, usageSchema } from "./common.ts";
+import {
+  bestOfShape,
+  finishReasonSchema,
+  generationShape,
+  rewardField,
+  rewardModelField,
+  usageSchema,
+} from "./common.ts";
 
 /** One turn. */
 export const chatMessage = z.looseObject({
@@ -20,6 +27,7 @@ export const chatMessage = z.looseObject({
 /** The request. */
 export const chatRequest = z.looseObject({
   ...generationShape,
+  ...bestOfShape,
   messages: z.array(chatMessage).min(1),
   max_completion_tokens: z.int().min(1).nullish().meta({
     description: "At most so many tokens an answer; without it, what the context has room for",
@@ -82,8 +90,10 @@ export const chatResponse = z.object({
     }),
     logprobs: chatLogprobs.nullable(),
     finish_reason: finishReasonSchema,
+    reward: rewardField,
     completion_id: completionId,
   })),
+  reward_model: rewardModelField,
   usage: usageSchema,
 }).meta({ id: "ChatResponse" });
 

@@ -96,6 +96,30 @@ export const generationShape = {
   }),
 } as const;
 
+/** What routes take that write more texts than they serve. */
+export const bestOfShape = {
+  best_of: z.int().min(0).max(20).nullish().meta({
+    description: "Write so many for each prompt, keep the best n: see best_of_by",
+  }),
+  best_of_by: z.enum(["logprob", "reward"]).nullish().meta({
+    description: "What is best: the highest mean log-probability, or the highest reward under " +
+      "the reward model that is current when the request comes in; reward cannot stream",
+    default: "logprob",
+  }),
+} as const;
+
+/** The reward of a text, and the version that gave it. */
+export const rewardField: z.ZodOptional<z.ZodNullable<z.ZodNumber>> = z.number().nullable()
+  .optional().meta({
+    description: "With best_of_by reward; null where the reward model cannot read the text, " +
+      "which then comes last",
+  });
+
+/** The version of the reward model that judged. */
+export const rewardModelField: z.ZodOptional<z.ZodString> = z.string().optional().meta({
+  description: "The version that judged, run@step; with best_of_by reward",
+});
+
 /** Tokens of a request. */
 export const usageSchema = z.object({
   prompt_tokens: z.int(),

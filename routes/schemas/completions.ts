@@ -4,7 +4,15 @@
  * @module
  */
 import * as z from "zod";
-import { finishReasonSchema, generationShape, tokenIds, usageSchema } from "./common.ts";
+import {
+  bestOfShape,
+  finishReasonSchema,
+  generationShape,
+  rewardField,
+  rewardModelField,
+  tokenIds,
+  usageSchema,
+} from "./common.ts";
 
 /** A text, texts, ids, or several lists of ids. */
 export const promptSchema = z.union([
@@ -25,14 +33,7 @@ export const completionRequest = z.looseObject({
     description: "At most so many tokens a text; 0 with echo only scores the prompt",
     default: 16,
   }),
-  best_of: z.int().min(0).max(20).nullish().meta({
-    description: "Write so many for each prompt, keep the best n: see best_of_by",
-  }),
-  best_of_by: z.enum(["logprob", "reward"]).nullish().meta({
-    description: "What is best: the highest mean log-probability, or the highest reward under " +
-      "the reward model that is current when the request comes in; reward cannot stream",
-    default: "logprob",
-  }),
+  ...bestOfShape,
   echo: z.boolean().nullish().meta({
     description: "Whether the prompt is part of the text",
     default: false,
@@ -68,10 +69,7 @@ export const completionChoice = z.object({
   text: z.string(),
   logprobs: completionLogprobs.nullable(),
   finish_reason: finishReasonSchema.nullable().meta({ description: "null while it is written" }),
-  reward: z.number().nullable().optional().meta({
-    description: "With best_of_by reward; null where the reward model cannot read the text, " +
-      "which then comes last",
-  }),
+  reward: rewardField,
   completion_id: z.string().optional().meta({
     description: "What feedback calls this text; with its last piece, where it is kept",
   }),
@@ -89,9 +87,7 @@ export const completionResponse = z.object({
   system_fingerprint: z.string(),
   choices: z.array(completionChoice),
   usage: usageSchema.nullish(),
-  reward_model: z.string().optional().meta({
-    description: "The version that judged, run@step; with best_of_by reward",
-  }),
+  reward_model: rewardModelField,
   warnings: z.array(z.string()).optional().meta({ description: "Parameters without effect" }),
 }).meta({ id: "CompletionResponse" });
 

@@ -31,17 +31,10 @@ import {
 import { type FinetuneData, loadFinetuneData } from "../train/finetune_data.ts";
 import { tokenizerFiles } from "../train/pretrain_data.ts";
 import { checkSameBits, takeBack } from "../train/pretrain_run.ts";
+import { stageInfo } from "../train/stage_info.ts";
 import { type HostedCommand, say, type StageHost, stageHost } from "./host.ts";
 import { Progress } from "./progress.ts";
-import {
-  checkSameFiles,
-  grown,
-  leftOutLines,
-  newName,
-  openParent,
-  openPast,
-  stageInfo,
-} from "./stage_run.ts";
+import { checkSameFiles, grown, leftOutLines, newName, openParent, openPast } from "./stage_run.ts";
 import { checkMemory, report, stopOnSignals, usage } from "./train.ts";
 
 /** Options of `brachio train finetune`, as the command line gives them. */

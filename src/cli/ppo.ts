@@ -25,15 +25,9 @@ import {
 } from "../train/ppo_run.ts";
 import type { Ppo } from "../train/ppo_training.ts";
 import { checkSameBits, takeBack } from "../train/pretrain_run.ts";
+import { stageInfo } from "../train/stage_info.ts";
 import { type HostedCommand, say, type StageHost, stageHost } from "./host.ts";
-import {
-  checkSameFiles,
-  leftOutLines,
-  newName,
-  openParent,
-  openPast,
-  stageInfo,
-} from "./stage_run.ts";
+import { checkSameFiles, leftOutLines, newName, openParent, openPast } from "./stage_run.ts";
 import { checkMemory, stopOnSignals, usage } from "./train.ts";
 
 /** Options of `brachio train ppo`, as the command line gives them. */

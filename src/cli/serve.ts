@@ -25,9 +25,12 @@ import { openDatabase } from "../feedback/database.ts";
 import { type Feedback, openFeedback } from "../feedback/feedback.ts";
 import { LabelerIds } from "../feedback/labeler_ids.ts";
 import { ContentGuard } from "../infer/guard.ts";
+import type { FeedbackStore } from "../feedback/feedback_store.ts";
+import { AUDIT_FILE, AuditLog } from "../run/audit.ts";
 import { listRuns, newestRun, runsRoot } from "../run/run_folder.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { openWorker } from "../runtime/worker_client.ts";
+import { FeedbackLoop } from "../runtime/feedback_loop.ts";
+import { openWorker, type WorkerRuntime } from "../runtime/worker_client.ts";
 import { type ServeConfig, serveSchema } from "./serve_config.ts";
 
 /** Options of `brachio serve`, as the command line gives them. */
@@ -101,6 +104,7 @@ export async function serve(options: ServeCommand): Promise<number> {
       device: { subgroups: options.subgroups, f16: options.f16 },
       engine: { cacheBytes: config.cacheBytes, cacheDtype: config.cache },
       weightDtype: config.weights,
+      jobShare: config.jobShare,
     });
     closers.unshift(() => runtime.close());
     checkReward(runtime, config.reward);
@@ -112,6 +116,12 @@ export async function serve(options: ServeCommand): Promise<number> {
     const shutdown = new AbortController();
     const tokenizers = new CheckpointTokenizers();
     const metrics = new ServerMetrics(runtime);
+    const audit = new AuditLog(join(root, AUDIT_FILE));
+    audit.listen((entry) => metrics.audited(entry));
+    const training = feedback && config.reward !== undefined
+      ? await startLoop({ config, root, runs, runtime, store: feedback.store, audit, logger })
+      : undefined;
+    if (training) closers.unshift(() => training.stop());
     const deps: ServeDeps = {
       runtime,
       tokenizers,
@@ -124,6 +134,8 @@ export async function serve(options: ServeCommand): Promise<number> {
         config.moderation,
       ),
       rewardRun: config.reward,
+      training,
+      audit,
       admission,
       meter: metrics,
       logger,
@@ -138,7 +150,7 @@ export async function serve(options: ServeCommand): Promise<number> {
     app = createApp(deps, { ...appOptions, metrics });
     lifecycle.hasFailed = () => runtime.status().failure !== undefined;
     lifecycle.state = "ready";
-    closers.unshift(onHangup(() => reload(runtime, logger)));
+    closers.unshift(onHangup(() => reload(runtime, audit, logger)));
     announce(server, runtime, keys !== undefined);
 
     await stopped.first;
@@ -158,6 +170,33 @@ export async function serve(options: ServeCommand): Promise<number> {
     for (const close of closers) await close();
     if (lifecycle.state !== "loading") logger.info("stopped");
   }
+}
+
+/** Trains on feedback. */
+async function startLoop(
+  { config, root, runs, runtime, store, audit, logger }: {
+    config: ServeConfig;
+    root: string;
+    runs: readonly string[];
+    runtime: WorkerRuntime;
+    store: FeedbackStore;
+    audit: AuditLog;
+    logger: ServeDeps["logger"];
+  },
+): Promise<FeedbackLoop> {
+  const { after, least, policy = runs[0]!, reward, sft, ppo } = config.training;
+  return await FeedbackLoop.start({
+    runtime,
+    store,
+    root,
+    audit,
+    rewardRun: config.reward!,
+    policyRun: policy,
+    after,
+    least,
+    settings: { reward: { epochs: 3, ...reward }, sft, ppo },
+    failed: (error) => logger.error("training on feedback failed", {}, error),
+  });
 }
 
 /** Settings that the command line gives; undefined ones are left to the file. */
@@ -291,10 +330,16 @@ function onHangup(act: () => void): () => void {
 }
 
 /** Serves the checkpoint that each run's `current` names now; texts under way end on theirs. */
-async function reload(runtime: Runtime, logger: ServeDeps["logger"]): Promise<void> {
-  for (const run of new Set(runtime.models().map((model) => model.run))) {
+async function reload(
+  runtime: Runtime,
+  audit: AuditLog,
+  logger: ServeDeps["logger"],
+): Promise<void> {
+  for (const { run, step: from } of runtime.models().filter(({ id, run }) => id === run)) {
     try {
       const { id, step, weightsHash } = await runtime.swap(run);
+      const detail = { from, to: step, weights: weightsHash };
+      if (step !== from) audit.append({ event: "version.served", run, by: "SIGHUP", detail });
       logger.info("swapped", { id, step, weights: weightsHash });
     } catch (error) {
       logger.error("not swapped, the last weights stay", { run }, error);

@@ -72,6 +72,26 @@ export interface ServeConfig {
    * by reward. It is served too.
    */
   reward?: string | undefined;
+  /**
+   * Models learn from feedback while they are served, where there is a reward model and feedback is
+   * kept: when a request asks for it, or by itself.
+   */
+  training: {
+    /** New pairs after which the reward model is trained by itself; 0: only when it is asked for. */
+    after: number;
+    /** Held-out pairs that are needed to let a new reward model take over. */
+    least: number;
+    /** Run of the policy; by default the first that is served. */
+    policy?: string | undefined;
+    /** Settings of `train reward`, over `epochs: 3`. */
+    reward: Record<string, unknown>;
+    /** Settings of `train sft` on corrections. */
+    sft: Record<string, unknown>;
+    /** Settings of `train ppo`. */
+    ppo: Record<string, unknown>;
+  };
+  /** Part of the GPU's time that training gets while texts are written. */
+  jobShare: number;
   /** Lines of the log: for programs or for people; by default as stderr is a terminal. */
   logFormat?: "json" | "text" | undefined;
 }
@@ -115,5 +135,14 @@ export const serveSchema: z.ZodType<ServeConfig> = z.strictObject({
     threshold: z.number().gt(0).max(1).default(0.5),
   }).optional(),
   reward: z.string().min(1).optional(),
+  training: z.strictObject({
+    after: z.int().min(0).default(0),
+    least: z.int().min(1).default(50),
+    policy: z.string().min(1).optional(),
+    reward: z.record(z.string(), z.unknown()).default({}),
+    sft: z.record(z.string(), z.unknown()).default({}),
+    ppo: z.record(z.string(), z.unknown()).default({}),
+  }).prefault({}),
+  jobShare: z.number().min(0).max(1).default(0.3),
   logFormat: z.enum(["json", "text"]).optional(),
 });

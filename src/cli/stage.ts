@@ -21,18 +21,11 @@ import {
 import { type EpochEvaluation, type EpochStage, runEpochs } from "../train/epochs.ts";
 import type { LengthResult, StepTag } from "../train/length_step.ts";
 import { checkSameBits, takeBack } from "../train/pretrain_run.ts";
+import { stageInfo } from "../train/stage_info.ts";
 import type { DataFile } from "../train/sft_data.ts";
 import { type HostedCommand, say, type StageHost, stageHost } from "./host.ts";
 import { Progress } from "./progress.ts";
-import {
-  checkSameFiles,
-  grown,
-  leftOutLines,
-  newName,
-  openParent,
-  openPast,
-  stageInfo,
-} from "./stage_run.ts";
+import { checkSameFiles, grown, leftOutLines, newName, openParent, openPast } from "./stage_run.ts";
 import { checkMemory, report, stopOnSignals, usage } from "./train.ts";
 
 /** Options of a stage's command, as the command line gives them. */

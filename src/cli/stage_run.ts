@@ -7,7 +7,6 @@
 import { join } from "node:path";
 import { CannotError } from "../config/cannot.ts";
 import type { RowFault } from "../data/tables.ts";
-import type { Device } from "../gpu/device.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { configFromJson } from "../model/config_json.ts";
 import { exists } from "../run/atomic.ts";
@@ -23,7 +22,6 @@ import {
 } from "../run/run_folder.ts";
 import { loadTokenizer } from "../tokenizer/file.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { pretrainVariants } from "../train/pretrain_run.ts";
 import { UsageError } from "./errors.ts";
 
 /** Which runs a command is about. */
@@ -121,26 +119,6 @@ export async function grown(
     .withSpecialTokens(tokens);
   const vocabSize = Math.max(model.vocabSize, tokenizer.vocabSize);
   return { model: { ...model, vocabSize }, tokenizer };
-}
-
-/** What `run.json` says of a stage. */
-export function stageInfo(
-  stage: string,
-  device: Device,
-  { config, parent, data }: { config: unknown } & Pick<RunInfo, "parent" | "data">,
-): RunInfo {
-  const { description, vendor, architecture } = device.info;
-  return {
-    version: 1,
-    stage,
-    createdAt: new Date().toISOString(),
-    parent,
-    data,
-    config: JSON.parse(JSON.stringify(config)),
-    variants: pretrainVariants(device),
-    versions: { deno: Deno.version.deno, v8: Deno.version.v8 },
-    adapter: { description, vendor, architecture },
-  };
 }
 
 /** The name that was asked for, or a free one. @throws {CannotError} When it is none or taken. */

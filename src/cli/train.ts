@@ -41,7 +41,8 @@ import { checkSameBits, logEvent, takeBack } from "../train/pretrain_run.ts";
 import { UsageError } from "./errors.ts";
 import { type HostedCommand, say, type StageHost, stageHost } from "./host.ts";
 import { Progress } from "./progress.ts";
-import { newName, openPast, stageInfo } from "./stage_run.ts";
+import { stageInfo } from "../train/stage_info.ts";
+import { newName, openPast } from "./stage_run.ts";
 
 /** Options of `brachio train pretrain`, as the command line gives them. */
 export interface PretrainCommand extends HostedCommand {

@@ -12,7 +12,7 @@
  *
  * A transcript is a list of messages, or a text of `\n\nHuman:` and `\n\nAssistant:` turns. Equal
  * ranks are ties; rank 1 is the best, and so is the highest score. A `confidence` (a number or a
- * text) says how sure the judge was.
+ * text) says how sure the judge was, a `weight` (a number from 0) how much the row counts.
  *
  * @module
  */
@@ -45,6 +45,8 @@ export interface Comparison {
   readonly ranks: readonly number[];
   /** How sure the judge was, where the data says it. */
   readonly confidence?: string | undefined;
+  /** How much its pairs count. @default 1 */
+  readonly weight?: number | undefined;
 }
 
 /** Reads a file. @throws {CannotError} As {@linkcode readRows}. */
@@ -65,8 +67,8 @@ export function parseComparisons(
 }
 
 /**
- * Weights of all comparisons of a prompt: [i, j] is 1 / C(K, 2) where i is better than j. Ties and
- * responses of the same text have none, and are counted.
+ * Weights of all comparisons of a prompt: [i, j] is weight / C(K, 2) where i is better than j. Ties
+ * and responses of the same text have none, and are counted.
  *
  * @example
  * ```ts
@@ -77,16 +79,16 @@ export function parseComparisons(
  * ```
  */
 export function pairWeights(
-  { ranks, responses }: Pick<Comparison, "ranks" | "responses">,
+  { ranks, responses, weight = 1 }: Pick<Comparison, "ranks" | "responses" | "weight">,
 ): { weights: number[]; pairs: number; ties: number } {
   const K = ranks.length;
   const all = K * (K - 1) / 2;
   let pairs = 0;
   const weights = Array.from({ length: K * K }, (_, n) => {
     const [i, j] = [Math.floor(n / K), n % K];
-    if (!(ranks[i]! < ranks[j]!) || responses[i] === responses[j]) return 0;
+    if (!(ranks[i]! < ranks[j]!) || responses[i] === responses[j] || weight === 0) return 0;
     pairs++;
-    return 1 / all;
+    return weight / all;
   });
   return { weights, pairs, ties: all - pairs };
 }
@@ -94,7 +96,11 @@ export function pairWeights(
 function comparisonOf(row: GoodRow): Comparison {
   const { line } = row;
   const confidence = confidenceOf(row);
-  const rest = confidence === undefined ? {} : { confidence };
+  const weight = weightOf(row);
+  const rest = {
+    ...(confidence === undefined ? {} : { confidence }),
+    ...(weight === undefined ? {} : { weight }),
+  };
   if (has(row, "chosen", "rejected")) return { line, ...pairOf(row), ranks: [1, 2], ...rest };
   if (has(row, "completions")) return { line, ...rankedOf(row), ...rest };
   const solutions = Object.keys(row.values).filter((column) => isSolution(row.values[column]));
@@ -240,4 +246,11 @@ function confidenceOf({ line, values }: GoodRow): string | undefined {
   if (isFine) return String(confidence);
   const state = `got ${JSON.stringify(confidence)}`;
   throw new RowError({ line, column: "confidence", want: "want a number or a text", state });
+}
+
+function weightOf({ line, values: { weight } }: GoodRow): number | undefined {
+  if (weight === undefined || weight === null) return undefined;
+  if (typeof weight === "number" && Number.isFinite(weight) && weight >= 0) return weight;
+  const state = `got ${JSON.stringify(weight)}`;
+  throw new RowError({ line, column: "weight", want: "want a number from 0 on", state });
 }

@@ -94,7 +94,8 @@ export class FeedbackStore {
     | "supersede"
     | "erase"
     | "version"
-    | "since",
+    | "since"
+    | "pairsAfter",
     StatementSync
   >;
   readonly #lists = new Map<string, StatementSync>();
@@ -119,6 +120,10 @@ export class FeedbackStore {
       erase: prepare("DELETE FROM feedback WHERE id = ?"),
       version: prepare("SELECT value FROM totals WHERE name = 'dataset_version'"),
       since: prepare("SELECT count(*) AS n FROM feedback WHERE labeler = ? AND created >= ?"),
+      pairsAfter: prepare(
+        "SELECT coalesce(sum(pairs), 0) AS pairs FROM feedback " +
+          "WHERE dataset_version > ? AND superseded_by IS NULL",
+      ),
     };
     this.#group = new GroupCommit(database, {
       write: (item) => this.#write(item),
@@ -143,6 +148,11 @@ export class FeedbackStore {
   find(id: string): FeedbackRecord | undefined {
     const row = this.#statements.byId.get(id);
     return row && this.#record(row);
+  }
+
+  /** Pairs of a better and a worse text in records that came after so many changes. */
+  pairsAfter(version: number): number {
+    return Number(this.#statements.pairsAfter.get(version)!.pairs);
   }
 
   /** Number of changes to the data so far. */

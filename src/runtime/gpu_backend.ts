@@ -22,8 +22,10 @@ import { pointTo } from "../run/current.ts";
 import { Run } from "../run/run_folder.ts";
 import { type Backend, type CoreListener, type LoadedModel, RuntimeCore } from "./core.ts";
 import type { JobKind } from "./jobs.ts";
+import { policyJob } from "./policy_job.ts";
 import { pretrainJob } from "./pretrain_job.ts";
 import type { RuntimeOptions } from "./protocol.ts";
+import { rewardJob } from "./reward_job.ts";
 import { GpuRewardScorer, rewardHeadIn } from "./reward_scorer.ts";
 import type { ServedHead, ServedModel } from "./runtime.ts";
 import { SilentEngine } from "./silent_engine.ts";
@@ -63,7 +65,7 @@ export class GpuBackend implements Backend {
   readonly limitBytes: number;
   /** Ends when the device is lost, with what to do about it. */
   readonly lost: Promise<Error>;
-  /** `pretrain`: goes on with a run. */
+  /** `pretrain` goes on with a run; `reward` and `policy` train a version on feedback. */
   readonly jobKinds: Readonly<Record<string, JobKind>>;
 
   /** Takes the device over: {@linkcode close} closes it. */
@@ -82,7 +84,11 @@ export class GpuBackend implements Backend {
         if (!this.#isClosed) resolve(lostError(`${reason}${message ? `: ${message}` : ""}`));
       });
     });
-    this.jobKinds = { pretrain: (parameters) => pretrainJob(device, options.root, parameters) };
+    this.jobKinds = {
+      pretrain: (parameters) => pretrainJob(device, options.root, parameters),
+      reward: (parameters) => rewardJob(device, options.root, parameters),
+      policy: (parameters) => policyJob(device, options.root, parameters),
+    };
   }
 
   /** Description of the adapter. */

@@ -14,7 +14,7 @@ import type { ModelConfig } from "../model/config.ts";
 import { scoreSpec } from "../model/heads.ts";
 import { Weights } from "../model/parameters.ts";
 import type { Checkpoint } from "../run/checkpoint.ts";
-import type { RunWriter } from "../run/run_folder.ts";
+import type { RunWriter, SaveOptions } from "../run/run_folder.ts";
 import { loadTrainerState, trainerFiles } from "./checkpoint.ts";
 import { type EpochEvaluation, EpochPlan, type EpochStage } from "./epochs.ts";
 import { loadGrown } from "./grow.ts";
@@ -154,7 +154,7 @@ export class RewardTraining implements EpochStage<RewardResult, RewardEvaluation
   /** Loss and agreement over all comparisons that are held out. */
   async evaluate(): Promise<RewardEvaluation> {
     const { dev } = this.options.data;
-    const scores = await this.#scores(dev.flatMap(({ rows }) => rows));
+    const scores = await this.scores(dev.flatMap(({ rows }) => rows));
     let at = 0;
     const own = dev.map(({ rows }) => scores.subarray(at, at += rows.length));
     return {
@@ -172,31 +172,42 @@ export class RewardTraining implements EpochStage<RewardResult, RewardEvaluation
   async bias(): Promise<number> {
     const { train, dev } = this.options.data;
     const demonstrations = bestRows(dev.length > 0 ? dev : train).slice(0, MOST_DEMONSTRATIONS);
-    const scores = await this.#scores(demonstrations);
+    const scores = await this.scores(demonstrations);
     return -scores.reduce((sum, score) => sum + score, 0) / scores.length;
   }
 
-  #scores(dialogues: readonly Uint32Array<ArrayBuffer>[]): Promise<Float64Array> {
+  /** The score of each dialogue, without the bias. */
+  scores(dialogues: readonly Uint32Array<ArrayBuffer>[]): Promise<Float64Array> {
     const { contextLength } = this.options.model;
     return scoresOf(this.#scorer, dialogues, { rows: EVALUATION_ROWS, contextLength });
   }
 
-  /** Saves all that a resume needs; the metrics so far belong to it. */
-  async save(run: RunWriter, score: number | undefined): Promise<void> {
+  /**
+   * Saves all that a resume needs; the metrics so far belong to it.
+   *
+   * @param options `step` of the checkpoint, where it is not the stage's own; whether it is `current`
+   * now; which others it may `keep`
+   */
+  async save(
+    run: RunWriter,
+    score: number | undefined,
+    options: Pick<SaveOptions, "keep" | "current"> & { readonly step?: number } = {},
+  ): Promise<void> {
     const { device, config, tokenizerFiles, model, padId } = this.options;
     const maxTokens = Math.min(config.maxTokens ?? model.contextLength, model.contextLength);
     const files = trainerFiles(
       device,
       this.#stepper.inner,
-      { step: this.step, cursor: null },
+      { step: options.step ?? this.step, cursor: null },
       tokenizerFiles,
       scoreFields(model, padId),
     );
     const head = rewardHeadToJson({ bias: await this.bias(), maxTokens });
     await run.save({
-      step: this.step,
-      score,
       keep: { last: config.keep, best: true },
+      ...options,
+      step: options.step ?? this.step,
+      score,
       files: [...files, { path: "head.json", json: head }],
     });
   }

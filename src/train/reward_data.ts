@@ -27,6 +27,8 @@ export interface RewardExample extends EncodedComparison {
   readonly promptTokens: number;
   /** Pairs that are not compared, as they are ties or the same text. */
   readonly ties: number;
+  /** The same for all comparisons of one prompt. */
+  readonly key: string;
 }
 
 /** Comparisons to train on and to evaluate on. */
@@ -43,11 +45,6 @@ export interface RewardData {
   readonly ties: number;
   /** Prompts of all files that were left out, as all of their pairs are ties. */
   readonly allTied: number;
-}
-
-interface KeyedExample extends RewardExample {
-  /** The same for all comparisons of one prompt. */
-  readonly key: string;
 }
 
 /**
@@ -92,7 +89,7 @@ async function loadComparisons(
   path: string,
   { skipBad }: Pick<EpochConfig, "skipBad">,
   options: EncodeRowsOptions,
-): Promise<{ examples: KeyedExample[]; file: DataFile; ties: number; allTied: number }> {
+): Promise<{ examples: RewardExample[]; file: DataFile; ties: number; allTied: number }> {
   const sha256 = await fileHash(path);
   const { examples, bad } = await readComparisons(path, { skipBad });
   const encode = (comparison: Comparison) => encodeComparison(comparison, options);
@@ -116,7 +113,7 @@ async function loadComparisons(
 function encodeComparison(
   comparison: Comparison,
   { tokenizer }: Pick<EncodeRowsOptions, "tokenizer">,
-): KeyedExample {
+): RewardExample {
   const { prompt, responses, ranks, confidence } = comparison;
   const rows = responses.map((content) =>
     encodeDialogue(tokenizer, [...prompt, { role: "assistant", content }]).ids

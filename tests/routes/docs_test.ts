@@ -13,6 +13,7 @@ import { fewShotPaths } from "../../routes/few_shot.ts";
 import { modelPaths } from "../../routes/models.ts";
 import { openapi, openApiDocument } from "../../routes/openapi.ts";
 import { rewardPaths } from "../../routes/reward.ts";
+import { trainingPaths } from "../../routes/training.ts";
 import { tokenizePaths } from "../../routes/tokenize.ts";
 import { FakeServe } from "../support/serve.ts";
 
@@ -29,6 +30,7 @@ const PARTS = [
   feedbackExportPaths,
   feedbackPaths,
   rewardPaths,
+  trainingPaths,
 ];
 
 Deno.test("/openapi.json is the description", async () => {

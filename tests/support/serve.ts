@@ -23,6 +23,7 @@ import { feedbackQueue } from "../../routes/feedback_queue.ts";
 import { fewShot } from "../../routes/few_shot.ts";
 import { models } from "../../routes/models.ts";
 import { reward } from "../../routes/reward.ts";
+import { training } from "../../routes/training.ts";
 import { tokenize } from "../../routes/tokenize.ts";
 import { ContentGuard } from "../../src/infer/guard.ts";
 import type { Json } from "../../src/tokenizer/file.ts";
@@ -143,7 +144,7 @@ export class FakeServe {
       ...deps,
     };
     this.app = new Hono();
-    const served = [completions, chat, fewShot, cot, models, tokenize, classify, reward];
+    const served = [completions, chat, fewShot, cot, models, tokenize, classify, reward, training];
     for (const routes of [...served, feedbackBatch, feedbackQueue, feedbackExport, feedback]) {
       this.app.route("/", routes(this.deps));
     }

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { metricsRoute, ServerMetrics } from "../../../routes/operations/metrics.ts";
+import { servedModel } from "../../support/fake_runtime.ts";
 import type { Runtime, RuntimeStatus } from "../../../src/runtime/runtime.ts";
 
 const STATUS: RuntimeStatus = {
@@ -20,7 +21,11 @@ function statusOnly(status: () => RuntimeStatus): Runtime {
   };
   const rest = { swap: none, drain: none, close: none };
   const parts = { generate: none, classify: none, holdReward: none, ...rest };
-  return { models: none, status, ...parts };
+  return {
+    models: () => [servedModel(), servedModel({ id: "tiny@5", step: 5 })],
+    status,
+    ...parts,
+  };
 }
 
 async function samples(metrics: ServerMetrics): Promise<Map<string, number>> {
@@ -47,10 +52,14 @@ Deno.test("ServerMetrics asks the runtime each time", async () => {
   assertEquals(first.get("brachio_kv_cache_usage_perc"), 0.25);
   assertEquals(first.get("brachio_prefix_cache_queries_total"), 1000);
   assertEquals(first.get("brachio_prefix_cache_hits_total"), 640);
+  assertEquals(first.get('brachio_model_step{run="tiny"}'), 7);
+  metrics.audited({ event: "version.served", run: "tiny" });
   status = { ...STATUS, running: 0, prefixHits: 700 };
   const second = await samples(metrics);
   assertEquals(second.get("brachio_num_requests_running"), 0);
   assertEquals(second.get("brachio_prefix_cache_hits_total"), 700);
+  const audited = 'brachio_audit_events_total{event="version.served",run="tiny"}';
+  assertEquals(second.get(audited), 1);
 });
 
 Deno.test("ServerMetrics times prompts, first tokens, tokens and ends", async () => {

@@ -1,0 +1,121 @@
+// Feedback that changes the model, end to end: a server in a process of its own, a client over HTTP.
+import { assert, assertEquals } from "@std/assert";
+import {
+  FeedbackClient,
+  quantile,
+  SteadyLoad,
+  type WrittenAnswer,
+} from "../support/feedback_client.ts";
+import { chatPrompt, makeWorld, prompts, RULES } from "../support/feedback_world.ts";
+import { withFolder } from "../support/files.ts";
+import { testDevice } from "../support/gpu.ts";
+import { startServer } from "../support/server.ts";
+import { slowTest } from "../support/system.ts";
+
+const SETTINGS = {
+  reward: "rm",
+  storePrompts: true,
+  training: {
+    after: 300, // about what 200 answers, five to a prompt, have in pairs
+    reward: { epochs: 12, lr: 0.003, batchRows: 8, microRows: 4 },
+    ppo: {
+      ...{ iterations: 24, batchRows: 64, miniRows: 32, microRows: 8, responseTokens: 22 },
+      ...{ lr: 0.001, warmupIterations: 0, emaRate: 0.9, klCoef: 0.02 },
+      ...{ evalEvery: 0, evalRows: 8, sampleRows: 0, saveEvery: 1000 },
+    },
+  },
+};
+const PER_PROMPT = 5;
+
+for (const [name, rule] of Object.entries(RULES)) {
+  slowTest(`feedback by a hidden rule changes what is served: ${name}`, async () => {
+    const device = await testDevice();
+    await withFolder(async (root) => {
+      await makeWorld(device, root);
+      await Deno.writeTextFile(`${root}/serve.jsonc`, JSON.stringify(SETTINGS));
+      const server = await startServer(root, [
+        "--run",
+        "policy",
+        "--config",
+        `${root}/serve.jsonc`,
+      ]);
+      try {
+        const client = new FeedbackClient(server.url);
+        const all = prompts();
+        const [ranked, unseen, asked] = [all.slice(0, 40), all.slice(40, 85), all.slice(85, 115)];
+        const load = chatPrompt("tell of the new town");
+        const idle = await new SteadyLoad(client, load, { mostRequests: 40 }).whole();
+
+        const groups: (readonly WrittenAnswer[])[] = [];
+        for (const prompt of unseen) groups.push(await client.answers(prompt, PER_PROMPT));
+        const before = await client.agreement(groups, rule);
+        assert(before.pairs >= 400, `${before.pairs} pairs`);
+        const seeded = await client.answers(asked[0]!, 3, { seed: 5 });
+        const byReward = { best_of: 8, best_of_by: "reward" };
+        const bestBefore = await client.worth(asked, rule, byReward);
+        const plainBefore = await client.worth(asked, rule);
+        const [rm, policy] = [await client.step("rm"), await client.step("policy")];
+
+        // 200 answers are ranked; the reward model is trained by itself, beside texts.
+        const busy = new SteadyLoad(client, load);
+        for (const prompt of ranked) {
+          await client.rank(await client.answers(prompt, PER_PROMPT), rule);
+        }
+        const training = await client.ended(({ stage }) => stage === "reward", 300);
+        assertEquals([training.by, training.judged.verdict], ["feedback", "not_worse"]);
+        assert(training.judged.pairs >= 50, `${training.judged.pairs} held-out pairs`);
+        assertEquals([training.swapped, await client.step("rm")], [true, training.step]);
+        const during = await busy.end();
+
+        const after = await client.agreement(groups, rule);
+        const bestAfter = await client.worth(asked, rule, byReward);
+
+        // PPO on it, beside texts too.
+        const again = new SteadyLoad(client, load);
+        const { id } = await client.call("/v1/training", { stage: "ppo" });
+        const ppo = await client.ended((one) => one.id === id, 500);
+        const duringPpo = await again.end();
+        assertEquals(await client.step("policy"), ppo.step);
+        const plainAfter = await client.worth(asked, rule);
+
+        const row = {
+          rule: name,
+          agreement: [before, after].map(({ share }) => Number(share.toFixed(3))),
+          unseenPairs: after.pairs,
+          heldOut: [training.judged.pairs, training.judged.bound],
+          bestOf8: [bestBefore, bestAfter],
+          policy: [plainBefore, plainAfter],
+          p95Ms: [idle, during, duringPpo].map((each) => Math.round(quantile(each, 0.95))),
+          p50Ms: [idle, during, duringPpo].map((each) => Math.round(quantile(each, 0.5))),
+          textsMeanwhile: during.length + duringPpo.length,
+        };
+        console.log(JSON.stringify(row));
+        assert(Math.abs(before.share - 0.5) < 0.25, `before ${before.share}`);
+        assert(after.share >= 0.8, `after ${after.share}`);
+        assert(bestAfter > bestBefore && bestAfter > plainBefore, JSON.stringify(row.bestOf8));
+        assert(plainAfter > plainBefore, JSON.stringify(row.policy));
+
+        // One call brings the old answers back, of both models.
+        await client.call("/v1/models/policy/current", { step: policy }, "PUT");
+        assertEquals(
+          (await client.answers(asked[0]!, 3, { seed: 5 })).map(({ text }) => text),
+          seeded.map(({ text }) => text),
+        );
+        await client.call("/v1/models/rm/current", { step: rm }, "PUT");
+        assertEquals(await client.agreement(groups, rule), before);
+
+        const { data } = await client.call("/v1/audit?limit=50");
+        const served = data.filter(({ event }: { event: string }) => event === "version.served");
+        assertEquals(
+          served.map((
+            { run, detail }: { run: string; detail: { to: number } },
+          ) => [run, detail.to]),
+          [["rm", rm], ["policy", policy], ["policy", ppo.step], ["rm", training.step]],
+        );
+        assertEquals(await server.stop(), 0);
+      } finally {
+        await server.stop("SIGKILL");
+      }
+    });
+  });
+}
