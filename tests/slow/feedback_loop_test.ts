@@ -16,8 +16,8 @@ const SETTINGS = {
   reward: "rm",
   storePrompts: true,
   training: {
-    after: 300, // about what 200 answers, five to a prompt, have in pairs
-    reward: { epochs: 12, lr: 0.003, batchRows: 8, microRows: 4 },
+    after: 350, // about what 200 answers, five to a prompt, have in pairs
+    reward: { epochs: 24, lr: 0.004, batchRows: 4 },
     ppo: {
       ...{ iterations: 24, batchRows: 64, miniRows: 32, microRows: 8, responseTokens: 22 },
       ...{ lr: 0.001, warmupIterations: 0, emaRate: 0.9, klCoef: 0.02 },
@@ -62,7 +62,8 @@ for (const [name, rule] of Object.entries(RULES)) {
           await client.rank(await client.answers(prompt, PER_PROMPT), rule);
         }
         const training = await client.ended(({ stage }) => stage === "reward", 300);
-        assertEquals([training.by, training.judged.verdict], ["feedback", "not_worse"]);
+        const { verdict } = training.judged;
+        assertEquals([training.by, verdict], ["feedback", "not_worse"], JSON.stringify(training));
         assert(training.judged.pairs >= 50, `${training.judged.pairs} held-out pairs`);
         assertEquals([training.swapped, await client.step("rm")], [true, training.step]);
         const during = await busy.end();
