@@ -25,7 +25,6 @@ import { openDatabase } from "../feedback/database.ts";
 import { type Feedback, openFeedback } from "../feedback/feedback.ts";
 import { LabelerIds } from "../feedback/labeler_ids.ts";
 import { ContentGuard } from "../infer/guard.ts";
-import type { FeedbackStore } from "../feedback/feedback_store.ts";
 import { AUDIT_FILE, AuditLog } from "../run/audit.ts";
 import { listRuns, newestRun, runsRoot } from "../run/run_folder.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -119,7 +118,7 @@ export async function serve(options: ServeCommand): Promise<number> {
     const audit = new AuditLog(join(root, AUDIT_FILE));
     audit.listen((entry) => metrics.audited(entry));
     const training = feedback && config.reward !== undefined
-      ? await startLoop({ config, root, runs, runtime, store: feedback.store, audit, logger })
+      ? await startLoop({ config, root, runs, runtime, feedback, audit, logger })
       : undefined;
     if (training) closers.unshift(() => training.stop());
     const deps: ServeDeps = {
@@ -174,12 +173,12 @@ export async function serve(options: ServeCommand): Promise<number> {
 
 /** Trains on feedback. */
 async function startLoop(
-  { config, root, runs, runtime, store, audit, logger }: {
+  { config, root, runs, runtime, feedback, audit, logger }: {
     config: ServeConfig;
     root: string;
     runs: readonly string[];
     runtime: WorkerRuntime;
-    store: FeedbackStore;
+    feedback: Feedback;
     audit: AuditLog;
     logger: ServeDeps["logger"];
   },
@@ -187,7 +186,8 @@ async function startLoop(
   const { after, least, policy = runs[0]!, reward, sft, ppo } = config.training;
   return await FeedbackLoop.start({
     runtime,
-    store,
+    store: feedback.store,
+    trusted: feedback.trusted,
     root,
     audit,
     rewardRun: config.reward!,

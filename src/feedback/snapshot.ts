@@ -15,6 +15,7 @@ import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { Candidate, Split } from "./feedback_record.ts";
 import type { FeedbackStore } from "./feedback_store.ts";
 import { type PreferencePair, readCorrections, readPairs } from "./training_data.ts";
+import type { TrustedData } from "./trusted_data.ts";
 
 /** Where a snapshot comes from and goes to. */
 export interface SnapshotOptions {
@@ -48,33 +49,24 @@ export interface Snapshot {
   readonly distrusted: number;
 }
 
-/** How much each pair counts; 0 is not at all. */
-export type Weigh = (pairs: readonly PreferencePair[]) => Promise<ArrayLike<number>>;
-
 /**
- * Writes all comparisons and rankings, a row each, as `train reward` and `train dpo` read them. What
- * guards distrust is in neither file.
- *
- * @param options `weigh`: guards; without it each pair has its own weight
+ * Writes all comparisons and rankings that can be trusted, a row each with its weight, as
+ * `train reward` and `train dpo` read them.
  */
 export async function snapshotComparisons(
-  store: FeedbackStore,
-  { weigh, ...options }: SnapshotOptions & { readonly weigh?: Weigh | undefined },
+  trusted: Pick<TrustedData, "read">,
+  options: SnapshotOptions,
 ): Promise<Snapshot> {
-  const { items, datasetVersion, withoutPrompt } = await readPairs(store);
-  const weights = await weigh?.(items) ?? items.map(({ weight }) => weight);
-  const records = Map.groupBy(
-    items.map((pair, i) => ({ pair, weight: weights[i]! })).filter(({ weight }) => weight > 0),
-    ({ pair }) => pair.feedbackId,
-  );
+  const { items, datasetVersion, withoutPrompt, leftOut } = await trusted.read();
+  const records = Map.groupBy(items, ({ feedbackId }) => feedbackId);
   const prompts = new Prompts(options.root);
   const rows: { split: Split; row: object; pairs: number }[] = [];
   for (const group of records.values()) {
-    const [{ pair: first, weight }] = group as [typeof group[0]];
-    const { completions, ranks } = ranked(group.map(({ pair }) => pair));
+    const [first] = group as [PreferencePair];
+    const { completions, ranks } = ranked(group);
     if (completions.length < 2) continue;
     const prompt = await prompts.turns(first, first.chosen);
-    const { confidence } = first;
+    const { confidence, weight } = first; // guards look at labelers: all pairs have one weight
     const row = {
       prompt,
       completions,
@@ -88,7 +80,7 @@ export async function snapshotComparisons(
     datasetVersion,
     ...await writeParts(rows, { ...options, name: `comparisons-${datasetVersion}` }),
     withoutPrompt,
-    distrusted: Array.from(weights).filter((weight) => weight === 0).length,
+    distrusted: leftOut,
   };
 }
 

@@ -14,8 +14,8 @@ import {
   snapshotCorrections,
   type SnapshotOptions,
   snapshotPrompts,
-  type Weigh,
 } from "../feedback/snapshot.ts";
+import type { TrustedData } from "../feedback/trusted_data.ts";
 import type { AuditLog } from "../run/audit.ts";
 import type { JobEvent, JobInfo } from "./jobs.ts";
 import type { Runtime, ServedModel } from "./runtime.ts";
@@ -42,8 +42,8 @@ export interface LoopOptions {
   readonly runtime: LoopRuntime;
   /** Where feedback is. */
   readonly store: FeedbackStore;
-  /** Guards of the data. @default all pairs count as they say */
-  readonly weigh?: Weigh | undefined;
+  /** What of it can be trusted. */
+  readonly trusted: Pick<TrustedData, "read">;
   /** Folder of all runs. */
   readonly root: string;
   /** Where changes are written down. */
@@ -241,9 +241,9 @@ export class FeedbackLoop {
   }
 
   #snapshot(stage: TrainingStage): Promise<Snapshot> {
-    const { store, root, weigh } = this.#options;
+    const { store, trusted, root } = this.#options;
     const options: SnapshotOptions = { root, folder: join(root, ".data", "feedback") };
-    if (stage === "reward") return snapshotComparisons(store, { ...options, weigh });
+    if (stage === "reward") return snapshotComparisons(trusted, options);
     return stage === "sft" ? snapshotCorrections(store, options) : snapshotPrompts(store, options);
   }
 

@@ -5,8 +5,8 @@ import {
   snapshotComparisons,
   snapshotCorrections,
   snapshotPrompts,
-  type Weigh,
 } from "../../src/feedback/snapshot.ts";
+import { TrustedData } from "../../src/feedback/trusted_data.ts";
 import { AuditLog } from "../../src/run/audit.ts";
 import { readComparisons } from "../../src/data/preference.ts";
 import { readPrompts } from "../../src/data/prompts.ts";
@@ -63,7 +63,7 @@ systemTest("comparisons become rows that train reward reads, split as they were"
     }));
     await store.save(comparison("4", { prompt: undefined }));
     const { train, valid, withoutPrompt, distrusted, datasetVersion } = await snapshotComparisons(
-      store,
+      new TrustedData(store),
       { root, folder },
     );
     assertEquals([datasetVersion, withoutPrompt, distrusted], [4, 1, 0]);
@@ -83,17 +83,16 @@ systemTest("comparisons become rows that train reward reads, split as they were"
 
 systemTest("what guards distrust is in no file, and the rest has its weight", async () => {
   await withStore(async ({ store, root, folder }) => {
-    const ann = comparison("1");
-    await store.save(ann);
-    await store.save(comparison("2", { labeler: { hash: "f".repeat(64), kind: "human" } }));
-    const weigh: Weigh = (pairs) =>
-      Promise.resolve(pairs.map(({ labeler }) => labeler === ann.labeler.hash ? 0.5 : 0));
-    const { train, distrusted } = await snapshotComparisons(store, { root, folder, weigh });
-    assertEquals([train!.rows, distrusted], [1, 1]);
+    await store.save(comparison("1"));
+    const read = async () => {
+      const all = await new TrustedData(store).read();
+      return { ...all, items: all.items.map((pair) => ({ ...pair, weight: 0.5 })), leftOut: 3 };
+    };
+    const { train, distrusted } = await snapshotComparisons({ read }, { root, folder });
+    assertEquals([train!.rows, distrusted], [1, 3]);
     assertEquals((await lines(train!.path))[0].weight, 0.5);
-    const nobody: Weigh = (pairs) => Promise.resolve(pairs.map(() => 0));
-    const none = await snapshotComparisons(store, { root, folder, weigh: nobody });
-    assertEquals([none.train, none.distrusted], [undefined, 2]);
+    const none = async () => ({ ...await read(), items: [] });
+    assertEquals((await snapshotComparisons({ read: none }, { root, folder })).train, undefined);
   });
 });
 
@@ -164,6 +163,7 @@ function loopOptions(
   return {
     runtime: new JobRuntime(),
     store,
+    trusted: new TrustedData(store),
     root,
     audit: new AuditLog(`${root}/audit.jsonl`),
     rewardRun: "rm",
