@@ -6,9 +6,11 @@
  * - `colour`: the input is a colour and a thing; one colour is one label, another the other;
  * - `thing`: the same with two things, the colour saying nothing.
  *
- * Documents to pre-train on have a fourth sort, `same`: only two inputs, which come again and again.
- * It asks for nothing but to find the input further up and to copy its label; small decoders learn
- * that soon, and what they then have is most of what the other sorts take.
+ * A line ends in its label, right after the input, so that who looks for the same input further up
+ * finds the label next to it. Part of the documents to pre-train on are of a fourth sort, `recall`:
+ * two to four inputs that come again and again, each with a word of its own as its label. They ask for
+ * nothing but to find an input and to copy what is next to it. Small decoders learn that first, as there
+ * is much to gain, and what they then have is most of what the other sorts take.
  *
  * Which label is whose is drawn for each task, so without shots both are as likely, and what is held
  * out is the pair of kinds, colours or things: no pair of a test is together in any training task.
@@ -26,21 +28,25 @@ import { COLOURS, KINDS, PLACES, THINGS } from "./words.ts";
 /** The two labels of every rule. */
 export const RULE_LABELS = ["left", "right"] as const;
 
-/** How tasks are written: `- dog: left`, a line a shot. */
+/** How tasks are written: `- dog left`, a line a shot. */
 export const RULE_TEMPLATE: FewShotTemplate = new FewShotTemplate({
   inputPrefix: "- ",
-  inputSuffix: ":",
+  inputSuffix: "",
   separator: "\n",
 });
 
+/** Draws of documents, apart from those of items. */
+const RECALL = 1;
 const SORTS = [["kind", 2], ["colour", 1], ["thing", 1]] as const;
-const DOCUMENT_SORTS = [...SORTS, ["same", 2]] as const;
+/** Share of the documents that are of `recall`. */
+const RECALL_SHARE = 0.4;
+const RECALL_WORDS = [...THINGS, ...PLACES, ...Object.values(KINDS).flat()];
 
 /** The most shots of a task. */
 export const MOST_SHOTS = 64;
 
 interface Rule {
-  readonly kind: "kind" | "colour" | "thing" | "same";
+  readonly kind: "kind" | "colour" | "thing";
   readonly sides: readonly [string, string];
   readonly combination: string;
 }
@@ -50,7 +56,6 @@ const SIDES: Readonly<Record<Rule["kind"], readonly string[]>> = {
   kind: Object.keys(KINDS),
   colour: COLOURS,
   thing: THINGS,
-  same: [...THINGS, ...PLACES, ...Object.values(KINDS).flat()],
 };
 
 function drawRule(draw: Draw, kind: Rule["kind"]): Rule {
@@ -62,12 +67,11 @@ function drawRule(draw: Draw, kind: Rule["kind"]): Rule {
 /** An input of one side. */
 function drawInput(draw: Draw, { kind, sides }: Rule, side: number): string {
   const value = sides[side]!;
-  if (kind === "same") return value;
   if (kind === "kind") return draw.pick(KINDS[value]!);
   return kind === "colour" ? `${value} ${draw.pick(THINGS)}` : `${draw.pick(COLOURS)} ${value}`;
 }
 
-/** Shots of both sides in turn, in random order within each two; but for `same` none is the input. */
+/** Shots of both sides in turn, in random order within each two; none is the input. */
 function drawShots(draw: Draw, rule: Rule, input: string, isPermuted: boolean): Shot[] {
   const sides = Array.from(
     { length: MOST_SHOTS / 2 },
@@ -76,7 +80,7 @@ function drawShots(draw: Draw, rule: Rule, input: string, isPermuted: boolean): 
   return sides.flatMap(({ order, isSwapped }) =>
     order.map((side) => {
       let shown = drawInput(draw, rule, side);
-      while (shown === input && rule.kind !== "same") shown = drawInput(draw, rule, side);
+      while (shown === input) shown = drawInput(draw, rule, side);
       const label = isPermuted && isSwapped ? 1 - side : side;
       return { input: shown, output: RULE_LABELS[label]! };
     })
@@ -85,7 +89,7 @@ function drawShots(draw: Draw, rule: Rule, input: string, isPermuted: boolean): 
 
 /**
  * A task with its shots. Without options its text is as it is in documents to pre-train on: 5 to 12
- * shots, of one of four sorts.
+ * shots.
  *
  * @throws {RangeError} As `heldOut` and `Draw`; when there are to be no, or more than 64, shots.
  */
@@ -96,7 +100,7 @@ export function ruleItem(place: Place, options?: RuleOptions): RuleItem {
   if (!Number.isInteger(count) || count < 0 || count > MOST_SHOTS) {
     throw new RangeError(`Cannot make a rule: want 0 to ${MOST_SHOTS} shots: got ${count}`);
   }
-  const kind = draw.weighted(options === undefined ? DOCUMENT_SORTS : SORTS);
+  const kind = draw.weighted(SORTS);
   const rule = heldOut("rule", place.split, () => drawRule(draw, kind));
   const side = draw.chance(0.5) ? 1 : 0;
   const input = drawInput(draw, rule, side);
@@ -117,4 +121,22 @@ export function ruleItem(place: Place, options?: RuleOptions): RuleItem {
     input,
     grade: oneAnswer(answer, (said) => (RULE_LABELS as readonly string[]).includes(said)),
   };
+}
+
+/**
+ * A document to pre-train on: a task with its shots, or one of `recall`.
+ *
+ * @throws {RangeError} As {@linkcode ruleItem}.
+ */
+export function ruleDocument(place: Place): string {
+  const draw = new Draw("rule", place, RECALL);
+  if (!draw.chance(RECALL_SHARE)) return ruleItem(place).text;
+  const count = draw.between(2, 4);
+  const words = draw.some(RECALL_WORDS, 2 * count);
+  const shots = Array.from({ length: draw.between(6, 13) }, () => {
+    const which = draw.between(0, count - 1);
+    return { input: words[which]!, output: words[count + which]! };
+  });
+  const { input, output } = shots.pop()!;
+  return RULE_TEMPLATE.prompt({ shots, input }) + RULE_TEMPLATE.answer(output);
 }

@@ -9,7 +9,7 @@ import { factItem } from "./facts.ts";
 import { instructionItem } from "./instructions.ts";
 import { rankSamples } from "./rankings.ts";
 import { readingItem } from "./reading.ts";
-import { ruleItem } from "./rules.ts";
+import { ruleDocument, ruleItem } from "./rules.ts";
 import { storyItem, summaryItem } from "./story.ts";
 import { sumItem } from "./sums.ts";
 import { taskItem, taskRow } from "./tasks.ts";
@@ -76,7 +76,7 @@ export function worldDocument(seed: number, split: Split, index: number): WorldD
   const draw = new Draw("fact", { seed, split, index: twin }, MIXING);
   const family = draw.weighted(MIXTURE);
   const place = { seed, split, index };
-  if (family === "rule") return { family, text: ruleItem(place).text }; // as long as it may be
+  if (family === "rule") return { family, text: ruleDocument(place) };
   if (family !== "direct") return { family, text: ITEMS[family](place).text };
   if (isEven) return { family, text: ITEMS.direct({ seed, split, index: pair }).text };
   const other = twin === pair ? pair + SUM_DISTANCE : twin;
