@@ -6,6 +6,7 @@
 import { join, resolve } from "node:path";
 import { CannotError, orCannot } from "../config/cannot.ts";
 import { loadConfig } from "../config/config.ts";
+import { parameterCount } from "../model/parameters.ts";
 import { runsRoot, RunWriter, type Which } from "../run/run_folder.ts";
 import { ppo } from "../train/ppo.ts";
 import {
@@ -93,7 +94,7 @@ export async function trainPpo(options: PpoCommand): Promise<number> {
     checkSameBits(past, info);
     checkSameFiles(past, info);
   }
-  checkMemory(device, prepared.model);
+  checkMemory(device, prepared.model, memoryOf(prepared));
   const open = await usage(() => openPpo(device, prepared, checkpoint));
   cleanup.defer(() => open.destroy());
   const { state } = open;
@@ -110,6 +111,15 @@ export async function trainPpo(options: PpoCommand): Promise<number> {
   if (past) await takeBack(past, checkpoint, config);
   else cleanup.defer(() => run.close());
   return await drive(state, run, host);
+}
+
+/** Weights of all models, and what trains them, in copies of the policy's weights. */
+function memoryOf({ model, data, rewardModel }: PreparedPpo): { copies: number; words: string } {
+  const policy = data.ptx ? 7 : 6; // weights, gradients, moments, average, reference, PPO's gradient
+  const value = 4 + (rewardModel ? 1 : 0);
+  const size = parameterCount(rewardModel?.model ?? model) / parameterCount(model);
+  const words = "policy, average, reference, value model and reward model";
+  return { copies: policy + value * size, words };
 }
 
 function words({ config, data }: PreparedPpo, reward: string): string {

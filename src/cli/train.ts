@@ -253,19 +253,23 @@ function runInfo(device: Device, config: PretrainConfig, data: PreparedData): Ru
 }
 
 /** An adapter of software takes what it needs from the machine, which may then end the process. */
-export function checkMemory({ info }: Device, model: ModelConfig): void {
+export function checkMemory(
+  { info }: Device,
+  model: ModelConfig,
+  { copies = 4, words = "weights, gradients and both moments" } = {},
+): void {
   const isSoftware = /llvmpipe|swiftshader|basic render/i.test(info.description);
   const permission = { name: "sys", kind: "systemMemoryInfo" } as const;
   if (!isSoftware || Deno.permissions.querySync(permission).state !== "granted") return;
   const count = parameterCount(model);
-  const needBytes = 4 * 4 * count;
+  const needBytes = 4 * copies * count;
   const { available, free } = Deno.systemMemoryInfo();
   const haveBytes = Math.max(available, free);
   if (needBytes <= haveBytes) return;
   const show = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
   throw new CannotError(
     `train a model of ${count.toLocaleString("en")} parameters`,
-    `want ${show(needBytes)} of memory for weights, gradients and both moments`,
+    `want ${show(needBytes)} of memory for ${words}`,
     `${show(haveBytes)} are free`,
   );
 }

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { lossChart, lossCurves } from "./loss_chart.ts";
 import type { MetricsRecord } from "./metrics.ts";
 import { Markup, markup, PAGE_STYLE } from "./markup.ts";
+import { rewardChart, rewardCurves } from "./reward_chart.ts";
 import { type Json, Run, type RunInfo, type RunWriter } from "./run_folder.ts";
 
 /** What a report tells. */
@@ -30,13 +31,20 @@ const MOST_ROWS = 200;
 /** Of the samples the end is shown. */
 const MOST_CHARACTERS = 20_000;
 
-/** Writes `loss.svg` and `report.html` into the run's folder; nothing while there are no losses. */
+/**
+ * Writes `loss.svg`, or `reward.svg` of a run that learns from rewards, and `report.html` into the
+ * run's folder; nothing while there is nothing to draw.
+ */
 export async function writeReport(run: RunWriter): Promise<void> {
   const metrics = await run.metrics();
   const curves = lossCurves(metrics);
-  if (curves.train.length + curves.validation.length === 0) return;
-  const chart = await lossChart(curves, `Loss of ${run.name}`);
-  await run.writeText("loss.svg", chart);
+  const rewards = rewardCurves(metrics);
+  const isRewarded = rewards.train.length + rewards.heldOut.length > 0;
+  if (!isRewarded && curves.train.length + curves.validation.length === 0) return;
+  const chart = isRewarded
+    ? await rewardChart(rewards, `Rewards of ${run.name}`)
+    : await lossChart(curves, `Loss of ${run.name}`);
+  await run.writeText(isRewarded ? "reward.svg" : "loss.svg", chart);
   const html = reportHtml({
     name: run.name,
     info: (await Run.open(run.root, run.name)).info, // a resumed run may have new settings
@@ -101,24 +109,36 @@ const COLUMNS: readonly [name: string, label: string, digits: number][] = [
   ["tokens_per_second", "tokens/s", 0],
 ];
 
+/** Of a run that learns from rewards. */
+const REWARD_COLUMNS: typeof COLUMNS = [
+  ["eval/scores", "score", 4],
+  ["eval/kl", "divergence", 3],
+  ["eval/ended", "ended", 3],
+  ["objective/scores", "training score", 4],
+  ["objective/kl", "training divergence", 3],
+  ["objective/kl_coef", "klCoef", 4],
+  ["loss/ptx_avg", "pre-training loss", 4],
+];
+
 /** A row a step that was evaluated, with what that step's own line says. */
 function evaluations(metrics: readonly MetricsRecord[]): Markup {
   const rows = new Map<number, MetricsRecord>();
   let before: MetricsRecord | undefined;
   for (const record of metrics) {
-    if ("val/loss" in record) {
+    if ("val/loss" in record || "eval/scores" in record) {
       rows.set(record.step, { ...(before?.step === record.step ? before : {}), ...record });
     }
     before = record;
   }
   if (rows.size === 0) return markup`<p>None yet.</p>`;
+  const columns = [...rows.values()].some((row) => "eval/scores" in row) ? REWARD_COLUMNS : COLUMNS;
   const cell = (value: MetricsRecord[string] | undefined, digits: number) =>
     markup`<td>${typeof value === "number" && value.toFixed(digits)}</td>`;
   const lines = [...rows.values()].slice(-MOST_ROWS).map((row) => {
-    const cells = COLUMNS.map(([name, , digits]) => cell(row[name], digits));
+    const cells = columns.map(([name, , digits]) => cell(row[name], digits));
     return markup`<tr>${cell(row.step, 0)}${cells}</tr>\n`;
   });
-  const head = COLUMNS.map(([, label]) => markup`<th>${label}</th>`);
+  const head = columns.map(([, label]) => markup`<th>${label}</th>`);
   return markup`<table>\n<tr><th>step</th>${head}</tr>\n${lines}</table>`;
 }
 

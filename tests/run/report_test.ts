@@ -3,6 +3,7 @@ import { DOMParser } from "linkedom";
 import { lossChart, lossCurves, thinned } from "../../src/run/loss_chart.ts";
 import type { MetricsRecord } from "../../src/run/metrics.ts";
 import { reportHtml } from "../../src/run/report.ts";
+import { rewardChart, rewardCurves } from "../../src/run/reward_chart.ts";
 import { runInfo } from "../support/runs.ts";
 
 /** So many steps, evaluated every tenth one. */
@@ -113,4 +114,28 @@ Deno.test("reportHtml() holds all of a run, and escapes what is not its own", as
   assertStringIncludes(bare, "0 steps so far</p>");
   assertStringIncludes(bare, "None yet.");
   assert(!bare.includes("Samples"));
+});
+
+/** Iterations of PPO, evaluated every fifth one. */
+function rewardMetrics(steps: number): MetricsRecord[] {
+  return Array.from({ length: steps }, (_, i) => i + 1).flatMap((step): MetricsRecord[] => [
+    { step, "objective/kl": step / 4, "objective/scores": 1 - 1 / step, "objective/kl_coef": 0.02 },
+    ...(step % 5 === 0 ? [{ step, "eval/scores": 0.5, "eval/kl": step / 4, "eval/ended": 1 }] : []),
+  ]);
+}
+
+Deno.test("rewardChart() draws score against divergence, training and held out", async () => {
+  const svg = await rewardChart(rewardCurves(rewardMetrics(20)), "Rewards of a");
+  assertXml(svg);
+  const chart = new DOMParser().parseFromString(svg, "image/svg+xml");
+  assertEquals([...chart.querySelectorAll("g[aria-label=dot] circle")].length, 20 + 4);
+  assertStringIncludes(svg, "divergence from the reference (nats a response)");
+});
+
+Deno.test("reportHtml() has the columns of a run that learns from rewards", () => {
+  const content = { name: "ppo", info: runInfo({ stage: "ppo" }), checkpoints: [], samples: "" };
+  const html = reportHtml({ ...content, metrics: rewardMetrics(10), chart: "" });
+  assertStringIncludes(html, "<th>divergence</th>");
+  assertEquals(html.match(/<td>0\.5000<\/td>/g)!.length, 2);
+  assert(!html.includes("perplexity"));
 });

@@ -200,6 +200,8 @@ systemTest("train ppo with a reward model, from files to files", async () => {
     ]);
     assertEquals([more.status, more.stderr], [0, ""]);
     assertStringIncludes(more.stdout, "goes on after iteration 2");
+    assertStringIncludes(await Deno.readTextFile(`${root}/ppo/report.html`), "<th>divergence</th>");
+    await Deno.stat(`${root}/ppo/reward.svg`);
     const text = await runTask("generate", [
       ...["--runs", root, "--run", "ppo", "--prompt", "the film", "--max-tokens", "4"],
     ]);
