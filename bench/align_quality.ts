@@ -18,7 +18,7 @@ import type { Bench, Row } from "./harness.ts";
 import { type AlignParts, openAlign, policyScorer, startPpo, written } from "./align_stages.ts";
 
 const SEEDS = [1, 2, 3];
-const ITERATIONS = 60;
+const ITERATIONS = 48;
 const EVERY = 3;
 /** Alike: gold rewards and divergences that differ by no more than these shares. */
 const ALIKE = { gold: 0.05, kl: 0.2 };
