@@ -247,8 +247,10 @@ const MODELS = new Map<string, { config: ModelConfig }>();
 
 /** Trains the small model on this program's own source, by the command a user has. */
 async function trainSmall(root: string, steps: number): Promise<void> {
-  const options = { preset: "shakespeare-char-cpu", subgroups: true, f16: true };
-  await trainPretrain({ ...options, runs: root, name: SMALL, steps });
+  const data = [fileURLToPath(new URL("../src/**/*.ts", import.meta.url))];
+  const options = { preset: "shakespeare-char-cpu", data, subgroups: true, f16: true };
+  const status = await trainPretrain({ ...options, runs: root, name: SMALL, steps });
+  if (status !== 0) throw new Error(`Cannot bench serve: a trained model: status ${status}`);
   const run = await RunWriter.open(root, SMALL);
   const { configFromJson } = await import("../src/model/config_json.ts");
   const json = await (await run.checkpoint("current")).json("config.json");

@@ -37,6 +37,8 @@ const VALIDATION_GOAL = 1.9;
 const QUICK_STEPS = 20;
 /** Steps a sample of the time: results are read late, so a single step has no time of its own. */
 const STEPS_A_SAMPLE = 10;
+/** Steps of one side before the other has its turn, so that both meet the same weather. */
+const STEPS_A_TURN = 50;
 const TEXT = new URL("../../shared/data/tinyshakespeare.txt", import.meta.url);
 const PEER = new URL("./peers/torch_train.py", import.meta.url);
 
@@ -44,7 +46,8 @@ const PEER = new URL("./peers/torch_train.py", import.meta.url);
 interface Training {
   /** Mean loss of each step, before its update. */
   losses: number[];
-  timing: Timing;
+  /** Milliseconds a step, {@linkcode STEPS_A_SAMPLE} steps each. */
+  samples: number[];
   /** Over the whole validation split, after the last step. */
   validationLoss: number;
 }
@@ -82,13 +85,19 @@ async function runIn(folder: string, { device, ceilings, quick, peers }: BenchCo
 
   const options = { B, T, settings: config, dropout: config.dropout, seed: config.seed };
   const train = await TrainStep.create(device, weights, options);
-  const ours = await trainOurs(train, batches, (step) => learningRate(step, schedule));
+  const beside = start && "batches" in start ? new Peer(folder) : undefined;
+  const ours: Training = { losses: [], samples: [], validationLoss: NaN };
+  for (let step = 0; step < steps; step += STEPS_A_TURN) {
+    const end = Math.min(steps, step + STEPS_A_TURN);
+    await trainOurs(train, ours, batches.slice(0, end), (step) => learningRate(step, schedule));
+    await beside?.advance(end - step);
+  }
   const pool = new ActivationPool(device);
   const evaluator = await Evaluator.create(device, weights, { B, T }, pool);
   ours.validationLoss = (await evaluator.run(wholeSplit(data.val, { B, T }))).loss;
 
   const notes: string[] = [];
-  const peer = start && "batches" in start ? await trainPeer(folder) : start;
+  const peer = beside ? await beside.end() : start as { failure: string } | undefined;
   // Without a peer the first loss is still known: logits of small weights are nearly uniform.
   let errorShare = check(
     PRESET,
@@ -109,14 +118,15 @@ async function runIn(folder: string, { device, ceilings, quick, peers }: BenchCo
       const [got, want] = [[ours.validationLoss], [peer.validationLoss]];
       check(`${PRESET}'s validation`, got, want, () => VALIDATION_BOUND);
     }
-    const ratio = ours.timing.ms / peer.timing.ms;
+    const ratio = timingOf(ours.samples).ms / timingOf(peer.samples).ms;
     notes.push(
       `from nanoGPT's first weights on its batches, seed ${config.seed}`,
       `losses of the first ${count} steps differ by at most ${
         (errorShare * CURVE_BOUND).toExponential(1)
       }`,
       `${outcome}, ${peer.name} ${peer.validationLoss.toFixed(4)}${goal}`,
-      `a step takes ${ratio.toFixed(2)} times what it takes ${peer.name}`,
+      `a step takes ${ratio.toFixed(2)} times what it takes ${peer.name}; ` +
+        `they take turns of ${STEPS_A_TURN} steps`,
     );
   } else {
     notes.push(`${outcome}, from weights of this program${goal}`);
@@ -134,12 +144,12 @@ async function runIn(folder: string, { device, ceilings, quick, peers }: BenchCo
 
   const peerRow = (): PeerRow => {
     if ("failure" in peer!) return { peer: "PyTorch", failure: peer.failure };
-    return { peer: peer!.name, timing: peer!.timing };
+    return { peer: peer!.name, timing: timingOf(peer!.samples) };
   };
   return {
     rows: [{
       name: `step of ${B} × ${T} tokens`,
-      timing: ours.timing,
+      timing: timingOf(ours.samples),
       // A backward is two products for each one of the forward.
       flops: 3 * forwardFlops(model, B, T),
       errorShare,
@@ -242,50 +252,98 @@ function tokenBytes(split: TokenSplit): Uint8Array {
   return new Uint8Array(tokens.buffer);
 }
 
+/** Takes the steps of all batches that it has not taken. */
 async function trainOurs(
   train: TrainStep,
+  { losses, samples }: Training,
   batches: readonly Batch[],
   lr: (step: number) => number,
-): Promise<Training> {
-  const losses: number[] = [];
-  const samples: number[] = [];
+): Promise<void> {
   let start = performance.now();
-  for (const [step, batch] of batches.entries()) {
-    await train.run(step, [batch], lr(step));
-    for (const { loss } of train.take()) losses.push(loss);
-    if ((step + 1) % STEPS_A_SAMPLE > 0) continue;
+  const first = losses.length;
+  for (let step = first; step < batches.length; step++) {
+    await train.run(step, [batches[step]!], lr(step));
+    const isLast = step + 1 === batches.length;
+    const results = isLast ? await train.drain() : train.take();
+    for (const { loss } of results) losses.push(loss);
+    if ((step + 1 - first) % STEPS_A_SAMPLE > 0) continue;
     const now = performance.now();
     samples.push((now - start) / STEPS_A_SAMPLE);
     start = now;
   }
-  for (const { loss } of await train.drain()) losses.push(loss);
-  return { losses, timing: timingOf(samples), validationLoss: NaN };
 }
 
-/** Trains the peer in a process of its own; what it lacks is a failure with a reason. */
-async function trainPeer(
-  folder: string,
-): Promise<(Training & { name: string }) | { failure: string }> {
-  const ran = await runPeer("train", folder);
-  if ("failure" in ran) return ran;
-  const lines = ran.stdout.trim().split("\n").map((line) => JSON.parse(line));
-  const { validationLoss, torch, threads } = lines.pop();
-  const samples: number[] = [];
-  for (let at = 0; at + STEPS_A_SAMPLE <= lines.length; at += STEPS_A_SAMPLE) {
-    const part = lines.slice(at, at + STEPS_A_SAMPLE);
-    samples.push(part.reduce((sum, { ms }) => sum + ms, 0) / STEPS_A_SAMPLE);
+/** The peer's program, which trains as many steps as it is told; what it lacks is a failure. */
+class Peer {
+  readonly #child: Deno.ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+  readonly #stdin: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
+  readonly #stderr: Promise<string>;
+  readonly #trained: Training = { losses: [], samples: [], validationLoss: NaN };
+  #last = "";
+
+  constructor(folder: string) {
+    this.#child = new Deno.Command("python3", {
+      args: [fileURLToPath(PEER), "train", folder],
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    this.#lines = linesOf(this.#child.stdout);
+    this.#stdin = this.#child.stdin.getWriter();
+    this.#stderr = new Response(this.#child.stderr).text();
   }
-  return {
-    name: `PyTorch ${torch}, ${threads} threads`,
-    losses: lines.map(({ loss }) => loss),
-    timing: timingOf(samples),
-    validationLoss,
-  };
+
+  /** Lets it train; quietly nothing where it has ended, which {@linkcode end} tells. */
+  async advance(steps: number): Promise<void> {
+    await this.#stdin.write(new TextEncoder().encode(`${steps}\n`)).catch(() => {});
+    const ms: number[] = [];
+    for (let step = 0; step < steps; step++) {
+      const line = await this.#next();
+      if (line === undefined) return;
+      const result = JSON.parse(line);
+      this.#trained.losses.push(result.loss);
+      ms.push(result.ms);
+    }
+    for (let at = 0; at + STEPS_A_SAMPLE <= ms.length; at += STEPS_A_SAMPLE) {
+      const sum = ms.slice(at, at + STEPS_A_SAMPLE).reduce((a, b) => a + b, 0);
+      this.#trained.samples.push(sum / STEPS_A_SAMPLE);
+    }
+  }
+
+  /** What it did, or why it failed. */
+  async end(): Promise<(Training & { name: string }) | { failure: string }> {
+    await this.#stdin.close().catch(() => {});
+    while (await this.#next() !== undefined);
+    const { success, code } = await this.#child.status;
+    if (!success) {
+      const reason = (await this.#stderr).trim().split("\n").at(-1);
+      return { failure: reason || `it ended with status ${code}` };
+    }
+    const { validationLoss, torch, threads } = JSON.parse(this.#last);
+    return { ...this.#trained, validationLoss, name: `PyTorch ${torch}, ${threads} threads` };
+  }
+
+  async #next(): Promise<string | undefined> {
+    const { done, value } = await this.#lines.next();
+    if (done) return undefined;
+    return this.#last = value;
+  }
+}
+
+/** Lines of a stream, as they come. */
+async function* linesOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string> {
+  let held = "";
+  for await (const piece of stream.pipeThrough(new TextDecoderStream())) {
+    const lines = (held + piece).split("\n");
+    held = lines.pop()!;
+    yield* lines;
+  }
 }
 
 /** What the peer's program printed, or why it failed. */
 async function runPeer(
-  action: "start" | "train",
+  action: "start",
   folder: string,
 ): Promise<{ stdout: string } | { failure: string }> {
   let output: Deno.CommandOutput;

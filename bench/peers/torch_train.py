@@ -12,7 +12,8 @@ bench/train.ts writes the folder and calls `start`, then `train`. It has
     batches.u32          for each step ids (B, T), then targets (B, T)
 `start` writes the last two: the weights and the windows that nanoGPT's train.py draws from the seed.
 `train` reads them and prints one JSON object a line, {step, loss, ms} for each step, then
-{validationLoss, torch, threads}.
+{validationLoss, torch, threads}. It takes as many steps as the next line of its standard input says,
+and then waits for another.
 Model, optimiser and schedule are those of nanoGPT's model.py and train.py
 (https://github.com/karpathy/nanoGPT), which is GPT-2 with an exact GELU and optional biases. Modules
 are made in its order, so that its seed gives its weights to the bit.
@@ -258,7 +259,11 @@ def train(folder, config):
     optimiser = model.optimiser(config)
     batches = read_u32(folder / "batches.u32").view(-1, 2, B, T)
     model.train()
+    turn = 0
     for step, (ids, targets) in enumerate(batches):
+        if turn == 0:  # without a number to come, all that is left
+            turn = int(sys.stdin.readline() or len(batches))
+        turn -= 1
         start = time.perf_counter()
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, config)
