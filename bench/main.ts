@@ -31,6 +31,10 @@ const BENCHES: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   feedback: () => import("./feedback.ts"),
   feedback_attacks: () => import("./feedback_attacks.ts"),
   votes: () => import("./votes.ts"),
+  gpu_products: () => import("./gpu/products.ts"),
+  gpu_attention: () => import("./gpu/attention.ts"),
+  gpu_training: () => import("./gpu/training.ts"),
+  gpu_decoding: () => import("./gpu/decoding.ts"),
 };
 
 interface Options {

@@ -30,7 +30,7 @@ const LAYERS = [
 ] as const;
 
 type Direction = "forward" | "gradient" | "one row";
-type Case = MatmulCase & { name: string; direction: Direction };
+export type Case = MatmulCase & { name: string; direction: Direction };
 
 const CASES: readonly Case[] = [
   ...LAYERS.flatMap(([M, K, N]): Case[] => {
@@ -212,7 +212,12 @@ function pad(data: Float32Array, rows: number, columns: number, width: number): 
 const SAMPLES = 2000;
 
 /** Some elements, spread over the result, beside f64 sums; bound 2 γ_K Σ|a||b| (Higham, 3.1). */
-function sampled(product: Case, a: Float32Array, b: Float32Array, out: Float32Array): number {
+export function sampled(
+  product: Case,
+  a: Float32Array,
+  b: Float32Array,
+  out: Float32Array,
+): number {
   const { layout, M, N, K, name } = product;
   const actual: number[] = [];
   const expected: number[] = [];

@@ -25,11 +25,27 @@ export interface OpenOptions {
   f16?: boolean;
   /** Limits to ask for instead of the adapter's sizes, by WebGPU name. */
   limits?: Readonly<Record<string, number>>;
+  /**
+   * Sums in an order that depends on the number of rows where that is faster: a text then no longer
+   * has the same bits alone and beside others. @default false
+   */
+  fast?: boolean;
+  /** Whose kernels to use, where both would run. @default what the adapter is */
+  tuning?: Tuning;
   /** Which adapter to ask for. @default "high-performance" */
   powerPreference?: GPUPowerPreference;
   /** The WebGPU entry point, for tests. @default navigator.gpu */
   gpu?: Pick<GPU, "requestAdapter">;
 }
+
+/**
+ * What kernels are tuned for: a processor pays for every load and has no fast workgroup memory, a GPU
+ * wants many threads that share what they load.
+ */
+export type Tuning = "processor" | "gpu";
+
+/** Subgroup sizes up to which an adapter that does not say what it is is taken for a processor. */
+const PROCESSOR_LANES = 16;
 
 /** Raised when there is no adapter to open. */
 export class NoAdapterError extends Error {
@@ -66,7 +82,11 @@ export interface DeviceCounters {
 }
 
 /** Limits raised from their defaults to the adapter's; kernels keep to the defaults of the others. */
-const RAISED = ["maxBufferSize", "maxStorageBufferBindingSize"] as const;
+const RAISED = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxComputeWorkgroupStorageSize",
+] as const;
 
 const BUFFER_TYPE = {
   uniform: "uniform",
@@ -89,6 +109,10 @@ export class Device {
    * of this adapter has. 0 when subgroups are absent, too small, switched off or wrong.
    */
   readonly lanes: number;
+  /** Which kernels are preferred. */
+  readonly tuning: Tuning;
+  /** Whether the order of sums may depend on the number of rows. */
+  readonly fast: boolean;
   /** What this device has made so far. */
   readonly counters: DeviceCounters = { buffers: 0, bindGroups: 0, pipelines: 0 };
   #live = 0;
@@ -105,11 +129,15 @@ export class Device {
     features: ReadonlySet<Feature>,
     lanes: number,
     enable: string,
+    { tuning, fast = false }: OpenOptions,
   ) {
     this.gpu = gpu;
     this.info = info;
     this.features = features;
     this.lanes = lanes;
+    const isProcessor = info.isFallbackAdapter || (lanes > 0 && lanes <= PROCESSOR_LANES);
+    this.fast = fast;
+    this.tuning = tuning ?? (isProcessor ? "processor" : "gpu");
     this.#enable = enable;
     gpu.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
@@ -181,7 +209,7 @@ export class Device {
       ? "enable subgroups;\n"
       : "";
     const lanes = features.has("subgroups") ? await usableLanes(gpu, adapter.info, enable) : 0;
-    return new Device(gpu, adapter.info, features, lanes, enable);
+    return new Device(gpu, adapter.info, features, lanes, enable, options);
   }
 
   /** Limits in force. */

@@ -21,6 +21,10 @@ import forwardPortableSource from "../../shaders/attention_forward_portable.wgsl
   type: "text",
 };
 import forwardSource from "../../shaders/attention_forward.wgsl" with { type: "text" };
+import tileDkvSource from "../../shaders/attention_tile_dkv.wgsl" with { type: "text" };
+import tileDqSource from "../../shaders/attention_tile_dq.wgsl" with { type: "text" };
+import tileForwardSource from "../../shaders/attention_tile_forward.wgsl" with { type: "text" };
+import tileSource from "../../shaders/attention_tile.wgsl" with { type: "text" };
 import philoxSource from "../../shaders/philox.wgsl" with { type: "text" };
 import type { DropoutOptions } from "./dropout.ts";
 
@@ -29,13 +33,22 @@ const define = (name: string, source: string) =>
     label: `attention_${name}`,
     source,
     file: `shaders/attention_${name}.wgsl`,
-    includes: { "philox.wgsl": philoxSource, "attention_dropout.wgsl": dropoutSource },
+    includes: {
+      "philox.wgsl": philoxSource,
+      "attention_dropout.wgsl": dropoutSource,
+      "attention_tile.wgsl": tileSource,
+    },
   });
 
 const SUBGROUP = {
   forward: define("forward", forwardSource),
   dq: define("dq", dqSource),
   dkv: define("dkv", dkvSource),
+};
+const TILE = {
+  forward: define("tile_forward", tileForwardSource),
+  dq: define("tile_dq", tileDqSource),
+  dkv: define("tile_dkv", tileDkvSource),
 };
 const PORTABLE = {
   forward: define("forward_portable", forwardPortableSource),
@@ -47,6 +60,9 @@ const PORTABLE = {
 const MOST_HEAD_SIZE = 256;
 /** Largest head of the subgroup kernels: above it they take seconds to compile. */
 const MOST_SUBGROUP_HEAD_SIZE = 128;
+
+/** Queries and keys of a tile of the kernels for GPUs. */
+const TILE_SIDE = 32;
 
 /** Options of {@linkcode attention}. */
 export interface AttentionOptions {
@@ -111,13 +127,15 @@ export function attention(plan: Plan, qkv: Tensor, options: AttentionOptions): T
       work: { flops: products * productFlops },
     });
   };
+  // The kernels of a GPU keep no scores, and have no binding for them.
+  const tiled = family(device, HS, saved) === "tile";
   record("forward", false, 2, [
     read(qkv),
     rowLengths,
     state,
     write(out),
     write(stats),
-    write(scores ?? none("write")),
+    ...(tiled ? [] : [write(scores ?? none("write"))]),
   ]);
 
   plan.onBackward(() => {
@@ -125,7 +143,7 @@ export function attention(plan: Plan, qkv: Tensor, options: AttentionOptions): T
     const to = dout && plan.accumulate(qkv);
     if (!dout || !to) return;
     const dqkv = to.add ? readWrite(to.tensor) : write(to.tensor);
-    const kept = read(scores ?? none("read"));
+    const kept = tiled ? [] : [read(scores ?? none("read"))];
     // What a backward needs is five products; those computed a second time are not counted.
     record("dq", to.add, 2, [
       read(qkv),
@@ -133,7 +151,7 @@ export function attention(plan: Plan, qkv: Tensor, options: AttentionOptions): T
       read(dout),
       rowLengths,
       state,
-      kept,
+      ...kept,
       readWrite(stats),
       dqkv,
     ]);
@@ -142,7 +160,7 @@ export function attention(plan: Plan, qkv: Tensor, options: AttentionOptions): T
       read(dout),
       rowLengths,
       state,
-      kept,
+      ...kept,
       read(stats),
       dqkv,
     ]);
@@ -161,7 +179,18 @@ function choose(
   const rate = dropout?.rate ?? 0;
   const drops = rate > 0;
   const common = { B, T, NH, band, site: dropout?.site ?? 0, rate, scale: 1 / Math.sqrt(HS) };
-  if (!usesSubgroups(device, HS)) {
+  const kind = family(device, HS, saved);
+  if (kind === "tile") {
+    const HS4 = HS / 4;
+    const UD = [4, 2].find((count) => HS4 % count === 0) ?? 1;
+    const tune = { HS4, UD, DROPOUT: drops ? 1 : 0 };
+    const kernel = pass === "forward"
+      ? device.kernel(TILE[pass], tune)
+      : device.kernel(TILE[pass], { ...tune, ADD: add ? 1 : 0 });
+    const groups = grid(B * NH * Math.ceil(T / TILE_SIDE));
+    return { kernel, groups, params: { ...common, flags: lengths ? 1 : 0 } };
+  }
+  if (kind === "portable") {
     const flags = (lengths ? 1 : 0) | (drops ? 2 : 0) | (saved ? 4 : 0) | (add ? 8 : 0);
     return {
       kernel: device.kernel(PORTABLE[pass], {}, { WG_SIZE: workgroupSize }),
@@ -203,11 +232,31 @@ const TILES: Record<Pass, (HS4: number) => { R: number; K?: number; Q?: number }
  * @param HS Head size.
  */
 export function attentionReduction(device: Device, HS: number, workgroupSize = 64): string {
-  return usesSubgroups(device, HS) ? "attention4" : `attention_portable${workgroupSize}`;
+  const kind = family(device, HS);
+  return kind === "tile"
+    ? `attention${TILE_SIDE}`
+    : kind === "subgroup"
+    ? "attention4"
+    : `attention_portable${workgroupSize}`;
 }
 
-function usesSubgroups({ lanes }: Device, HS: number): boolean {
+/**
+ * Whether the kernels that pass keys and values around by shuffles can take such a head.
+ *
+ * @param HS Head size.
+ */
+export function usesSubgroups({ lanes }: Device, HS: number): boolean {
   return lanes > 0 && HS % 4 === 0 && HS <= MOST_SUBGROUP_HEAD_SIZE;
+}
+
+/** Which kernels attend: a GPU's, where their tiles fit its workgroup memory. */
+function family(device: Device, HS: number, saved = false): "tile" | "subgroup" | "portable" {
+  const { tuning, limits } = device;
+  const most = limits.maxComputeWorkgroupStorageSize;
+  // Of the backward, the largest: four tiles of rows, which are padded, and two of scores.
+  const tileBytes = 4 * TILE_SIDE * (4 * (HS + 4) + 2 * TILE_SIDE);
+  if (tuning === "gpu" && HS % 4 === 0 && tileBytes <= most && !saved) return "tile";
+  return usesSubgroups(device, HS) ? "subgroup" : "portable";
 }
 
 /** Pairs (t, j) with t - band < j <= t. */

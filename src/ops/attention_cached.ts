@@ -3,8 +3,8 @@
  *
  * The cache of a layer is a pool of blocks of {@linkcode BLOCK_TOKENS} slots; a table says which
  * block holds which positions of a sequence, so that sequences grow, share and free blocks without a
- * copy. Sums are in the order of attention(): cached or not, alone or in a chunk, a row has the same
- * bits. A cache of f16 rounds keys and values, those of the rows themselves too, so that neither
+ * copy. Alone or in a chunk, a row has the same bits; they are those of attention(), too, but for a
+ * GPU's tiles, which sum in an order of their own. A cache of f16 rounds keys and values, those of the rows themselves too, so that neither
  * chunks nor what is cached change a bit there, either.
  *
  * @module
@@ -17,7 +17,7 @@ import portableSource from "../../shaders/attention_cached_portable.wgsl" with {
 import rowsSource from "../../shaders/attention_cached_rows.wgsl" with { type: "text" };
 import tileSource from "../../shaders/attention_cached.wgsl" with { type: "text" };
 import writeSource from "../../shaders/cache_write.wgsl" with { type: "text" };
-import { attentionReduction } from "./attention.ts";
+import { usesSubgroups } from "./attention.ts";
 
 const define = (label: string, source: string) =>
   defineStored({ label, source, file: `shaders/${label}.wgsl` });
@@ -134,7 +134,7 @@ function choose(
     storage: StorageType;
   },
 ) {
-  if (attentionReduction(device, HS) !== "attention4") {
+  if (!usesSubgroups(device, HS)) {
     const kernel = device.kernel(PORTABLE[storage], {}, { WG_SIZE: workgroupSize });
     return { kernel, groups: grid(N * NH) };
   }

@@ -56,12 +56,12 @@ export function linear(
     const dinp = plan.accumulate(inp);
     if (dinp) {
       const product = { a: dpre, b: weight.value, out: dinp.tensor, M, N: K, K: N };
-      matmulNt(plan, { ...product, accumulate: dinp.add });
+      matmulNt(plan, { ...product, accumulate: dinp.add, sharesTerms: true });
     }
     const columnSum = bias?.grad;
     if (weight.grad) {
       const product = { a: inp, b: dpre, out: weight.grad, M: K, N, K: M };
-      matmulTn(plan, { ...product, accumulate: true, columnSum });
+      matmulTn(plan, { ...product, accumulate: true, columnSum, sharesTerms: true });
     } else if (columnSum) {
       // The column sums come with a product; one row of it is the least that can be asked for.
       const unused = plan.activation("unused", [1, N]);

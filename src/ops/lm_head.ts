@@ -121,13 +121,14 @@ export function lmHeadChunks(
     for (const { value, grad, rowStart, rows } of windows) {
       if (grad) {
         const product = { a: logits, lda: ld, aColumn: rowStart, b: chunk(x), out: grad };
-        matmulTn(plan, { ...product, M: rows, N: C, K: M, accumulate: true });
+        matmulTn(plan, { ...product, M: rows, N: C, K: M, accumulate: true, sharesTerms: true });
       }
-      for (let row = 0; dx && row < rows; row += BLOCK_ROWS, add = true) {
-        const K = Math.min(BLOCK_ROWS, rows - row);
+      const blockRows = plan.device.tuning === "processor" ? BLOCK_ROWS : rows;
+      for (let row = 0; dx && row < rows; row += blockRows, add = true) {
+        const K = Math.min(blockRows, rows - row);
         const b = value.view(value.label, [K, C], row * C);
         const product = { a: logits, lda: ld, aColumn: rowStart + row, b, out: chunk(dx.tensor) };
-        matmulNn(plan, { ...product, M, N: C, K, accumulate: add });
+        matmulNn(plan, { ...product, M, N: C, K, accumulate: add, sharesTerms: true });
       }
     }
   }

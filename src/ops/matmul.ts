@@ -2,9 +2,10 @@
  * The three matrix products over row-major f32 that a decoder and its gradients are made of. The
  * right factor of those that inference needs may be kept in f16.
  *
- * Every variant sums each element over the contraction one term after the other, with fma, from the
- * bias or 0. So a row of a result has the same bits whatever the number of rows, the tile or the
- * variant, and a variant may be chosen by speed alone.
+ * Every variant but those for products that may share their terms sums each element over the
+ * contraction one term after the other, with fma, from the bias or 0. So a row of a result has the same
+ * bits whatever the number of rows, the tile or the variant, and a variant may be chosen by speed
+ * alone.
  *
  * @module
  */
@@ -14,6 +15,7 @@ import { defineStored, STORAGE_BYTES, type StorageType } from "../gpu/storage.ts
 import { type Binding, type Plan, read, readWrite, texture, write } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { fitsTexture } from "../gpu/texture.ts";
+import { addSlices, SHARED_VARIANTS, tileVariant } from "./matmul_tile.ts";
 import factorsBuffer from "../../shaders/factors_buffer.wgsl" with { type: "text" };
 import factorsTexture from "../../shaders/factors_texture.wgsl" with { type: "text" };
 import formula from "../../shaders/gelu.wgsl" with { type: "text" };
@@ -51,6 +53,12 @@ export interface Product {
   outColumn?: number;
   /** `+=` when true, else `=`. @default false */
   accumulate?: boolean;
+  /**
+   * Whether the terms of an element may be shared among workgroups where that is faster, so that its
+   * bits depend on M. For gradients: there nobody compares a row alone with a row in a batch.
+   * @default false
+   */
+  sharesTerms?: boolean;
 }
 
 /** What {@linkcode matmulNn} can do to a sum before it is stored; none of it with `accumulate`. */
@@ -73,7 +81,10 @@ export type Layout = "nn" | "nt" | "tn";
  *
  * @internal
  */
-type Shape = Required<Omit<Product, "a" | "b" | "out">> & { layout: Layout; storage: StorageType };
+export type Shape = Required<Omit<Product, "a" | "b" | "out">> & {
+  layout: Layout;
+  storage: StorageType;
+};
 
 /** A way to compute a product. */
 export interface Variant {
@@ -82,7 +93,7 @@ export interface Variant {
   /** The shader it runs, by how b is kept. */
   readonly kernels: { readonly f32: KernelSource; readonly f16?: KernelSource };
   /** The order in which an element is summed. */
-  readonly reduction: "sequential";
+  readonly reduction: "sequential" | "shared";
   /** Whether it can compute a product of this shape on this device. */
   applies(shape: Shape, device: Device): boolean;
   /** The shader's constants for a shape, and the rows and columns of out that a workgroup takes. */
@@ -90,6 +101,8 @@ export interface Variant {
     tune: Record<string, number>;
     rows: number;
     columns: number;
+    /** Workgroups that share the terms of an element; 1 where the sum is sequential. @default 1 */
+    slices?: number;
   };
 }
 
@@ -114,25 +127,20 @@ const FEW_ROWS = 4;
  */
 const FAR_BYTES = 32 << 20;
 
-/**
- * Whether so few lanes mean a processor. It reads a row of b from memory by itself, and the wider the
- * stretch of it the better: with 12 vec4s a lane, weights of GPT-2 small come at the speed of a copy,
- * with 2 at a third of that; 384 columns also share its 768 out evenly. A GPU wants more workgroups.
- */
-function isProcessor(lanes: number): boolean {
-  return lanes > 0 && lanes <= PROCESSOR_LANES;
-}
-
 /** In order of preference. */
 export const VARIANTS: readonly Variant[] = [
+  ...SHARED_VARIANTS,
   {
     name: "nn_rows",
     kernels: define("matmul_nn_rows", nnRowsSource),
     reduction: "sequential",
     applies: (s) => s.layout === "nn" && s.M <= FEW_ROWS && wholeVectors(s, s.N),
-    tile({ M }, { lanes }) {
-      const TV = isProcessor(lanes) ? 12 : 2;
-      const tune = { WG_SIZE: lanes || 32, ROWS: M === 1 ? 1 : FEW_ROWS, TV };
+    tile({ M }, device) {
+      // A processor reads a row of b from memory by itself, and the wider the stretch of it the
+      // better: with 12 vec4s a lane, weights of GPT-2 small come at the speed of a copy, with 2 at
+      // a third of that; 384 columns also share its 768 out evenly. A GPU wants more workgroups.
+      const TV = device.tuning === "processor" ? 12 : 2;
+      const tune = { WG_SIZE: device.lanes || 32, ROWS: M === 1 ? 1 : FEW_ROWS, TV };
       return { tune, rows: tune.ROWS, columns: 4 * tune.WG_SIZE * tune.TV };
     },
   },
@@ -148,6 +156,7 @@ export const VARIANTS: readonly Variant[] = [
       return { tune, rows: tune.ROWS, columns: tune.WG_SIZE * tune.TC };
     },
   },
+  tileVariant(),
   {
     name: "nn_texture",
     kernels: defineTextured("matmul_nn", nnSource),
@@ -179,10 +188,10 @@ export const VARIANTS: readonly Variant[] = [
       // 64 rows win alone, but not within a training step.
       const rows = Math.min(32, rowTile(s.M, device));
       // Few rows leave room for more columns: wider stretches of b, as for nn_rows.
-      const isWide = isProcessor(device.lanes) && rows <= 16;
+      const isWide = device.tuning === "processor" && rows <= 16;
       const tile = subgroupTile(device, rows, isWide ? 96 / rows : undefined);
       const bytes = STORAGE_BYTES[s.storage] * s.K * s.N;
-      const FAR = device.lanes <= PROCESSOR_LANES && bytes >= FAR_BYTES ? 1 : 0;
+      const FAR = device.tuning === "processor" && bytes >= FAR_BYTES ? 1 : 0;
       return { ...tile, tune: { ...tile.tune, FAR } };
     },
   },
@@ -218,9 +227,6 @@ function wholeVectors(s: Shape, ...counts: number[]): boolean {
   return all.every((count) => count % 4 === 0);
 }
 
-/** Lanes up to which an adapter is taken for a processor, whose registers spill to a near cache. */
-const PROCESSOR_LANES = 16;
-
 /** How often a number is to be read, with each factor's as the harmonic mean, to be copied. */
 const COPY_READS = 48;
 
@@ -232,10 +238,10 @@ const TALL_COST = 0.87;
  * 64 rows a tile on a processor, or 32 where those of the last tile would mostly be wasted. 64 x 64
  * sums are as many as compile within a second.
  */
-function rowTile(M: number, { lanes }: Device): number {
-  const few = [8, 16, 32].find((rows) => rows >= M && rows % lanes === 0);
+function rowTile(M: number, device: Device): number {
+  const few = [8, 16, 32].find((rows) => rows >= M && rows % device.lanes === 0);
   if (few !== undefined) return few;
-  if (lanes > PROCESSOR_LANES) return 32;
+  if (device.tuning === "gpu") return 32;
   return 2 * TALL_COST * Math.ceil(M / 64) < Math.ceil(M / 32) ? 64 : 32;
 }
 
@@ -245,7 +251,7 @@ function rowTile(M: number, { lanes }: Device): number {
  */
 function isWorthCopying({ storage, layout, M, N, K, lda }: Shape, device: Device): boolean {
   const a = layout === "tn" ? K * lda : M * lda;
-  return isProcessor(device.lanes) && storage === "f32" && M * N >= COPY_READS * (M + N) &&
+  return device.tuning === "processor" && storage === "f32" && M * N >= COPY_READS * (M + N) &&
     fitsTexture(device, a) && fitsTexture(device, K * N);
 }
 
@@ -278,7 +284,9 @@ export function matmulNn(plan: Plan, product: Product & Epilogue): void {
         `got more than one for "${product.out.label}"`,
     );
   }
-  record(plan, product, complete(product, "nn"));
+  const shape = complete(product, "nn");
+  // Kernels that share terms keep no value before gelu.
+  record(plan, product, { ...shape, sharesTerms: mayShare(plan, shape) && !product.pre });
 }
 
 /**
@@ -287,10 +295,12 @@ export function matmulNn(plan: Plan, product: Product & Epilogue): void {
  * @throws {RangeError} When a tensor is too small.
  */
 export function matmulNt(plan: Plan, product: Product): void {
-  const shape = complete(product, "nt");
+  const given = complete(product, "nt");
+  const shape = { ...given, sharesTerms: mayShare(plan, given) };
   const tail = shape.N % 4;
   const main = { ...shape, N: shape.N - tail };
-  if (tail === 0 || main.N === 0 || chooseVariant(plan.device, main).name !== "nt_subgroup") {
+  const wantsVectors = ["nt_subgroup", "tile"];
+  if (tail === 0 || main.N === 0 || !wantsVectors.includes(chooseVariant(plan.device, main).name)) {
     return record(plan, product, shape);
   }
   record(plan, product, main);
@@ -308,10 +318,15 @@ export function matmulTn(plan: Plan, product: Product & { columnSum?: Tensor | u
   record(plan, product, complete(product, "tn"));
 }
 
+function mayShare({ device }: Plan, { sharesTerms }: Shape): boolean {
+  return sharesTerms || device.fast;
+}
+
 function complete(product: Product, layout: Layout): Shape {
   const { a, b, out, M, N, K } = product;
   const [rows, columns] = layout === "tn" ? [K, M] : [M, K]; // of a
   const { lda = columns, ldout = N, aColumn = 0, outColumn = 0, accumulate = false } = product;
+  const sharesTerms = product.sharesTerms ?? false;
   const need = (tensor: Tensor, count: number, shape: string) => {
     if (tensor.count >= count) return;
     throw new RangeError(
@@ -329,7 +344,7 @@ function complete(product: Product, layout: Layout): Shape {
   need(a, (rows - 1) * lda + aColumn + columns, `${rows} rows, lda = ${lda}`);
   need(b, K * N, `K = ${K}, N = ${N}`);
   need(out, (M - 1) * ldout + outColumn + N, `M = ${M}, ldout = ${ldout}`);
-  return { layout, storage, M, N, K, lda, ldout, aColumn, outColumn, accumulate };
+  return { layout, storage, M, N, K, lda, ldout, aColumn, outColumn, accumulate, sharesTerms };
 }
 
 /** Record one dispatch; `bRow` is the first row of b that is used. */
@@ -343,14 +358,30 @@ function record(
   const { M, N, K, layout, storage, accumulate } = shape;
   const { kernels, tile } = chooseVariant(device, shape);
   const kernel = kernels[storage] ?? kernels.f32;
-  const { tune, rows, columns } = tile(shape, device);
+  const tiled = tile(shape, device);
+  const { tune, rows, columns } = tiled;
   const { a, b, out, bias, residual, gelu, pre, columnSum } = product;
-  const EPILOGUE = accumulate ? 1 : residual ? 2 : gelu === "tanh" ? 3 : gelu === "erf" ? 4 : 0;
+  const slices = bias || residual || gelu ? 1 : tiled.slices ?? 1; // they are added once
+  const part = slices > 1
+    ? plan.activation("slices", [slices, M + (columnSum ? 1 : 0), N])
+    : undefined;
+  const EPILOGUE = part
+    ? 0
+    : accumulate
+    ? 1
+    : residual
+    ? 2
+    : gelu === "tanh"
+    ? 3
+    : gelu === "erf"
+    ? 4
+    : 0;
   const switches: Record<string, number> = {
     EPILOGUE,
     ADD: accumulate ? 1 : 0,
     KEEP: gelu && pre ? 1 : 0,
     COLUMN_SUM: columnSum ? 1 : 0,
+    PARTIAL: part ? 1 : 0,
   };
   for (const name of Object.keys(switches)) {
     if (kernel.source.includes(`const ${name}:`)) tune[name] = switches[name]!;
@@ -366,13 +397,18 @@ function record(
     a_column: shape.aColumn,
     b_row: bRow,
     out_column: shape.outColumn,
+    slice: Math.ceil(K / slices / 16) * 16,
     zero: 0,
     pad0: 0,
     pad1: 0,
     pad2: 0,
   };
-  // What is written besides out; no product has both.
-  const beside = columnSum ? readWrite(columnSum) : write(gelu && pre ? pre : device.none("write"));
+  // What is written besides out; no product has both, and slices have their column sum with them.
+  const beside = part
+    ? write(device.none("write"))
+    : columnSum
+    ? readWrite(columnSum)
+    : write(gelu && pre ? pre : device.none("write"));
   const isTextured = kernel.bindings[1]!.kind === "texture";
   const bindings: Record<string, Binding> = {
     a: isTextured ? texture(a) : read(a),
@@ -382,12 +418,13 @@ function record(
     column_sum: beside,
     pre: beside,
     beside,
-    out: accumulate ? readWrite(out) : write(out),
+    out: part ? write(part) : accumulate ? readWrite(out) : write(out),
   };
   plan.dispatch(device.kernel(kernel, tune), {
-    groups: [Math.ceil(N / columns), Math.ceil(M / rows)],
+    groups: [Math.ceil(N / columns), Math.ceil(M / rows), slices],
     params: Object.fromEntries(kernel.params.map(({ name }) => [name, params[name]!])),
     bindings: kernel.bindings.slice(1).map(({ name }) => bindings[name]!),
     work: { flops: 2 * M * N * K, bytes: 4 * (M * K + M * N) + STORAGE_BYTES[storage] * K * N },
   });
+  if (part) addSlices(plan, part, { out, columnSum }, { ...shape, S: slices });
 }

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import type { Device } from "../../src/gpu/device.ts";
+import type { Device, OpenOptions } from "../../src/gpu/device.ts";
 import { Plan } from "../../src/gpu/plan.ts";
 import { geluExactForward, geluForward } from "../reference/gelu.ts";
 import { type Layout, matmulNn, matmulNt, matmulTn, type Product } from "../../src/ops/matmul.ts";
@@ -30,6 +30,7 @@ interface Case {
   residual?: boolean;
   gelu?: "tanh" | "erf";
   columnSum?: boolean;
+  sharesTerms?: boolean;
   /** Whether `b` is kept in f16, and so rounded. */
   f16?: boolean;
 }
@@ -74,6 +75,7 @@ function inputs({ layout, M, N, K, f16 }: Case) {
 /** Runs one product on the device. */
 async function run(device: Device, test: Case, given = inputs(test)) {
   const { layout, M, N, K, aMargin = [0, 0], outMargin = [0, 0], accumulate = false } = test;
+  const { sharesTerms = false } = test;
   const { aRows } = given;
   const upload = (label: string, data: Float32Array) => device.upload(label, [data.length], data);
   const a = upload("a", widen(given.a, aRows, aMargin));
@@ -86,7 +88,21 @@ async function run(device: Device, test: Case, given = inputs(test)) {
   const columnSum = test.columnSum ? upload("column_sum", given.column) : undefined;
   const plan = new Plan(device, { label: "product" });
   RECORD[layout](plan, {
-    ...{ a, b, out, M, N, K, accumulate, bias, residual, pre, columnSum, gelu: test.gelu },
+    ...{
+      a,
+      b,
+      out,
+      M,
+      N,
+      K,
+      accumulate,
+      bias,
+      residual,
+      pre,
+      columnSum,
+      gelu: test.gelu,
+      sharesTerms,
+    },
     lda: a.count / aRows,
     ldout: out.count / M,
     aColumn: aMargin[0],
@@ -163,8 +179,14 @@ const SHAPES = [
   [2, 1757, 12],
 ] as const;
 
-for (const subgroups of [true, false]) {
-  const kind = subgroups ? "" : " without subgroups";
+const KINDS: readonly (readonly [string, OpenOptions])[] = [
+  ["", {}],
+  [" without subgroups", { subgroups: false }],
+  [" with a GPU's kernels", { tuning: "gpu" }],
+  [" with a GPU's fast kernels", { tuning: "gpu", fast: true }],
+];
+
+for (const [kind, options] of KINDS) {
   for (const layout of LAYOUTS) {
     const name = `matmul_${layout}()`;
 
@@ -173,7 +195,7 @@ for (const subgroups of [true, false]) {
         await check(device, { layout, M, N, K });
         await check(device, { layout, M, N, K, accumulate: true });
       }
-    }, { subgroups });
+    }, options);
 
     gpuTest(`${name} reads and writes column ranges${kind}`, async (device) => {
       // A window amid wider rows: of whole vectors, ending in part of one, and not aligned at all.
@@ -190,7 +212,7 @@ for (const subgroups of [true, false]) {
         await check(device, test);
         await check(device, { ...test, accumulate: true });
       }
-    }, { subgroups });
+    }, options);
   }
 
   gpuTest(`matmulNn() adds bias, residual and GELU${kind}`, async (device) => {
@@ -202,7 +224,7 @@ for (const subgroups of [true, false]) {
       await check(device, { ...test, gelu: "tanh", outMargin: [8, 4] });
       await check(device, { ...test, gelu: "erf", bias: false });
     }
-  }, { subgroups });
+  }, options);
 
   for (const layout of ["nn", "nt"] as const) {
     gpuTest(`matmul_${layout}() of halves matches the reference${kind}`, async (device) => {
@@ -218,14 +240,39 @@ for (const subgroups of [true, false]) {
       const layer: Case = { layout, M: 3, K: 24, N: 40, bias: true, f16: true };
       await check(device, { ...layer, residual: true });
       await check(device, { ...layer, M: 35, gelu: "tanh" });
-    }, { subgroups });
+    }, options);
   }
 
   gpuTest(`matmulTn() sums the columns of b too${kind}`, async (device) => {
     for (const [M, K, N] of [[1, 30, 12], [40, 131, 68], [5, 7, 3]] as const) {
       await check(device, { layout: "tn", M, N, K, columnSum: true, accumulate: true });
     }
-  }, { subgroups });
+  }, options);
+}
+
+for (const layout of LAYOUTS) {
+  gpuTest(`matmul_${layout}() shares terms among workgroups`, async (device) => {
+    // Slices of whole and of broken sixteens, and more slices than terms fill.
+    for (const [M, K, N] of [[70, 1030, 36], [24, 2112, 132]] as const) {
+      const test: Case = { layout, M, N, K, sharesTerms: true };
+      if (layout !== "tn") test.aMargin = [0, (4 - K % 4) % 4];
+      else test.aMargin = [0, (4 - M % 4) % 4];
+      if (layout === "nt" && K % 4 !== 0) continue;
+      const { labels } = await run(device, test);
+      assertEquals(labels, ["matmul_tile", "matmul_slices"]);
+      await check(device, test);
+      await check(device, {
+        ...test,
+        accumulate: true,
+        outMargin: [4, 8],
+        columnSum: layout === "tn",
+      });
+    }
+  }, { tuning: "gpu" });
+
+  gpuTest(`matmul_${layout}() of many rows and columns takes larger tiles`, async (device) => {
+    await check(device, { layout, M: 1088, N: 2048, K: 20 });
+  }, { tuning: "gpu" });
 }
 
 /** The bits of f32 values, as NaN and -0 compare wrongly. */
@@ -318,7 +365,7 @@ for (const f16 of [false, true]) {
 const STORED = [["nn", false], ["nt", false], ["tn", false], ["nn", true], ["nt", true]] as const;
 
 gpuTest("variants give the same bits with and without subgroups", async (device) => {
-  const portable = await testDevice({ subgroups: false });
+  const others = [await testDevice({ subgroups: false }), await testDevice({ tuning: "gpu" })];
   for (const [layout, f16] of STORED) {
     // 133 columns: nt splits off the last; 3 terms of K reach beyond the last vec4.
     for (const [M, K, N] of [[70, 263, 136], [70, 264, 133], [3, 264, 133]] as const) {
@@ -326,12 +373,15 @@ gpuTest("variants give the same bits with and without subgroups", async (device)
       const outMargin: Case["outMargin"] = [0, (4 - N % 4) % 4];
       const test: Case = { layout, M, K, N, aMargin: margin, outMargin, f16 };
       if (layout === "tn") test.columnSum = true;
-      const [one, other] = [await run(device, test), await run(portable, test)];
-      const label = `${layout}${
-        f16 ? " of halves" : ""
-      } (${M}, ${K}, ${N}) by ${one.labels} and ${other.labels}`;
-      assertEquals(bits(one.out), bits(other.out), label);
-      if (test.columnSum) assertEquals(bits(one.columnSum!), bits(other.columnSum!), label);
+      const one = await run(device, test);
+      for (const kind of others) {
+        const other = await run(kind, test);
+        const label = `${layout}${
+          f16 ? " of halves" : ""
+        } (${M}, ${K}, ${N}) by ${one.labels} and ${other.labels}`;
+        assertEquals(bits(one.out), bits(other.out), label);
+        if (test.columnSum) assertEquals(bits(one.columnSum!), bits(other.columnSum!), label);
+      }
     }
   }
 });

@@ -26,6 +26,8 @@ export function testDevice(options: OpenOptions = {}): Promise<Device> {
     subgroups: switches.subgroups! && (options.subgroups ?? true),
     f16: switches.f16! && (options.f16 ?? true),
     ...(options.limits ? { limits: options.limits } : {}),
+    ...(options.tuning ? { tuning: options.tuning } : {}),
+    ...(options.fast ? { fast: true } : {}),
   };
   const key = JSON.stringify(merged);
   const known = devices.get(key) ?? Device.open(merged);

@@ -1,0 +1,87 @@
+/**
+ * Writing with the engine: tokens a second of 1, 16 and 64 texts side by side, beside transformers on
+ * the same card, and what of the memory's bandwidth one text gets.
+ *
+ * @module
+ */
+import { Device } from "../../src/gpu/device.ts";
+import { parameterCount, Weights } from "../../src/model/parameters.ts";
+import { spread } from "../../src/gpu/profile.ts";
+import { Engine } from "../../src/infer/engine.ts";
+import type { Bench, Row } from "../harness.ts";
+import { runTorch, type TorchWork } from "../peers/torch_gpu.ts";
+import { sizes } from "./sizes.ts";
+
+const PROMPT_TOKENS = 16;
+const RUNS = 3;
+
+/** `./brachio bench gpu_decoding` */
+export const bench: Bench = {
+  name: "gpu_decoding",
+  summary:
+    `prompts of ${PROMPT_TOKENS} tokens, random weights: ms a step, of one token for each row`,
+  async run(context) {
+    const { decoding } = sizes(context.device.tuning === "gpu");
+    const nameOf = (title: string, rows: number) =>
+      `${title}, ${rows} ${rows > 1 ? "rows" : "row"}`;
+    const works = decoding.flatMap(({ title, model, rows: all, tokens }): TorchWork[] => {
+      const { layers, channels, heads, vocabSize, contextLength } = model;
+      const config = { layers, channels, heads, vocabSize, contextLength };
+      return all.map((rows) => ({
+        ...{ kind: "decoding", name: nameOf(title, rows), rows, tokens },
+        ...config,
+      }));
+    });
+    const torch = context.peers ? await runTorch(works) : new Map();
+    const rows: Row[] = [];
+    const notes: string[] = [];
+    const fast = await Device.open({ fast: true });
+    for (const { title, model, rows: all, tokens } of decoding) {
+      for (const device of [context.device, fast]) {
+        const weights = new Weights(device, model, { trainable: false });
+        weights.initialise(device, 1);
+        const weightBytes = 4 * parameterCount(model);
+        const engine = await Engine.create(device, weights, { slots: 64, prefixCache: false });
+        for (const count of all) {
+          const name = nameOf(title, count);
+          const row = await measure(engine, count, tokens, weightBytes);
+          const shown = device.fast ? `${name}, fast` : name;
+          rows.push({ name: shown, ...row, errorShare: 0, peers: torch.get(name) ?? [] });
+          if (count > 1) continue;
+          const share = weightBytes / row.timing.ms / 1e6 / context.ceilings.copyGBps;
+          notes.push(`${shown}: weights at ${Math.round(100 * share)} % of the copy's bandwidth`);
+        }
+        engine.destroy();
+        weights.destroy();
+      }
+    }
+    fast.close();
+    return { rows, notes };
+  },
+};
+
+/** Writes `count` texts side by side; a step has its share of the prompts, as the peer's has. */
+async function measure(engine: Engine, count: number, tokens: number, weightBytes: number) {
+  const samples: number[] = [];
+  for (let run = 0; run <= RUNS; run++) {
+    let told = 0;
+    const start = performance.now();
+    const handles = Array.from({ length: count }, (_, row) =>
+      engine.submit({
+        prompt: Array.from({ length: PROMPT_TOKENS }, (_, i) => (row * 31 + i * 7) % 500),
+        maxTokens: tokens,
+        sampling: { temperature: 0 },
+      }, (event) => {
+        if (event.kind === "token") told++;
+      }));
+    while (told < count * tokens) await engine.step();
+    if (run > 0) samples.push((performance.now() - start) / tokens);
+    await Promise.all(handles.map(({ done }) => done));
+  }
+  const timing = { ...spread(samples), samples: RUNS };
+  return {
+    timing,
+    bytes: weightBytes,
+    extra: { "tokens/s": Math.round(1000 * count / timing.ms) },
+  };
+}
