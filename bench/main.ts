@@ -7,6 +7,7 @@ import { Command } from "commander";
 import { runMain, UsageError } from "../src/cli/errors.ts";
 import { measureCeilings } from "../src/gpu/ceiling.ts";
 import { Device } from "../src/gpu/device.ts";
+import { tuneMatmul } from "../src/ops/matmul_tuning.ts";
 import { type Bench, formatRows, type Row } from "./harness.ts";
 
 const BENCHES: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
@@ -52,6 +53,8 @@ interface SavedResult {
   lanes: number;
   versions: Record<string, string>;
   ceilings: { copyGBps: number; fmaGFLOPs: number };
+  /** Tiles that products of each kind take; empty on a processor. */
+  tiles: Readonly<Record<string, string>>;
   rows: readonly Row[];
 }
 
@@ -64,6 +67,7 @@ async function main(names: string[], options: Options): Promise<void> {
     );
   }
   const device = await Device.open({ subgroups: options.subgroups, f16: options.f16 });
+  const tiles = await tuneMatmul(device);
   const ceilings = await measureCeilings(device);
   const about = {
     date: new Date().toISOString(),
@@ -71,7 +75,9 @@ async function main(names: string[], options: Options): Promise<void> {
     lanes: device.lanes,
     versions: { deno: Deno.version.deno, v8: Deno.version.v8 },
     ceilings,
+    tiles,
   };
+  for (const [kind, tile] of Object.entries(tiles)) console.log(`${kind}: ${tile}`);
   console.log(
     `${about.adapter}, ${about.lanes || "no"} lanes; Deno ${about.versions.deno}; ceilings: copy ` +
       `${ceilings.copyGBps.toFixed(1)} GB/s, multiply-add ${ceilings.fmaGFLOPs.toFixed(0)} GFLOP/s`,

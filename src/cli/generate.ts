@@ -54,6 +54,8 @@ export interface GenerateCommand {
   subgroups: boolean;
   /** False: without the shader-f16 feature. */
   f16: boolean;
+  /** Sums as is fastest. */
+  fast?: boolean;
 }
 
 /** Where nothing is said: a little below 1, as nanoGPT's and GPT-2's samples were made. */
@@ -73,7 +75,8 @@ export async function generate(options: GenerateCommand): Promise<number> {
   const tokenizer = loadTokenizer(await checkpoint.text("tokenizer.json"));
   const ids = prompt === "" ? startIds(tokenizer) : encode(tokenizer, prompt);
 
-  const device = await Device.open({ subgroups: options.subgroups, f16: options.f16 });
+  const { subgroups, f16, fast = false } = options;
+  const device = await Device.open({ subgroups, f16, fast });
   try {
     const weights = await openWeights(device, checkpoint);
     const generator = new TokenGenerator(device, weights);

@@ -5,6 +5,8 @@
  */
 import { measureCeilings } from "../gpu/ceiling.ts";
 import { Device } from "../gpu/device.ts";
+import { tuneMatmul } from "../ops/matmul_tuning.ts";
+import { FileTileStore } from "../run/tile_store.ts";
 import { type ProgressSink, STDOUT } from "./progress.ts";
 
 /** What stages share that run one after the other. */
@@ -37,6 +39,7 @@ export async function stageHost(
   if (host) return host;
   const device = await Device.open({ subgroups, f16 });
   cleanup.defer(() => device.close());
+  await tuneMatmul(device, FileTileStore.open());
   const { fmaGFLOPs } = await measureCeilings(device, { sampleMs: 30, copyBytes: 1 << 20 });
   return { device, ceilingFlops: fmaGFLOPs * 1e9, sink: STDOUT };
 }

@@ -312,6 +312,7 @@ function generateCommand(setStatus: (status: number) => void): Command {
     .option("--echo", "print the prompt before it")
     .option("--no-subgroups", "without the subgroups feature")
     .option("--no-f16", "without the shader-f16 feature")
+    .option("--fast", "sum as is fastest: a text may then depend on what runs beside it")
     .configureOutput({ writeErr: () => {} })
     .exitOverride()
     .action(async (input, options) => {
@@ -372,6 +373,7 @@ function serveCommand(setStatus: (status: number) => void): Command {
     .option("--set <a.b=c...>", "one setting, over the file")
     .option("--no-subgroups", "without the subgroups feature")
     .option("--no-f16", "without the shader-f16 feature")
+    .option("--fast", "sum as is fastest: a text may then depend on what runs beside it")
     .configureOutput({ writeErr: () => {} })
     .exitOverride()
     .action(async (options) => setStatus(await (await import("./serve.ts")).serve(options)));

@@ -66,6 +66,8 @@ export interface ServeCommand {
   subgroups: boolean;
   /** False: without the shader-f16 feature. */
   f16: boolean;
+  /** Sums as is fastest, at the price of the same text alone and beside others. */
+  fast?: boolean;
 }
 
 /** How often what is too old or too much is erased. */
@@ -100,7 +102,7 @@ export async function serve(options: ServeCommand): Promise<number> {
     const runtime = await openWorker({
       root,
       runs,
-      device: { subgroups: options.subgroups, f16: options.f16 },
+      device: { subgroups: options.subgroups, f16: options.f16, fast: options.fast ?? false },
       engine: { cacheBytes: config.cacheBytes, cacheDtype: config.cache },
       weightDtype: config.weights,
       jobShare: config.jobShare,

@@ -34,7 +34,7 @@ export interface Ceilings {
 export interface CeilingOptions {
   /** How long one sample takes at least; waiting for the device costs up to 10 ms of it. @default 200 */
   sampleMs?: number;
-  /** Bytes of the buffer that is copied: larger than any cache. @default 64 MiB */
+  /** Bytes of the buffer that is copied: larger than any cache. @default 64 MiB, a GPU's 256 MiB */
   copyBytes?: number;
 }
 
@@ -48,11 +48,15 @@ export async function measureCeilings(
   device: Device,
   options: CeilingOptions = {},
 ): Promise<Ceilings> {
-  const { sampleMs = 200, copyBytes = 64 * 1024 * 1024 } = options;
+  const { sampleMs = 200, copyBytes = defaultCopyBytes(device) } = options;
   return {
     copyGBps: await measureCopy(device, sampleMs, copyBytes),
     fmaGFLOPs: await measureFma(device, sampleMs),
   };
+}
+
+function defaultCopyBytes({ tuning, limits }: Device): number {
+  return Math.min(limits.maxStorageBufferBindingSize, (tuning === "gpu" ? 256 : 64) << 20);
 }
 
 async function measureCopy(device: Device, sampleMs: number, copyBytes: number): Promise<number> {
@@ -83,9 +87,9 @@ async function measureCopy(device: Device, sampleMs: number, copyBytes: number):
 }
 
 async function measureFma(device: Device, sampleMs: number): Promise<number> {
-  // Enough threads to fill a GPU; a software adapter takes the same work in a few milliseconds.
+  // Enough threads to fill a GPU, and long enough that starting them does not count.
   const groups = 2048;
-  const count = 16;
+  const count = device.tuning === "gpu" ? 4096 : 16;
   const inp = device.upload("factors", [2], new Float32Array([0.5, 0.25]));
   const out = device.tensor("out", [groups * WG_SIZE]);
   const plan = new Plan(device, { label: "multiply-add ceiling" });

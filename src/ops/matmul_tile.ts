@@ -74,53 +74,97 @@ const LEAST_SLICE = 256;
 /** Bytes that the slices of one product may take. */
 const MOST_SLICE_BYTES = 256 << 20;
 
-/** Rows and columns of the tiles, in groups of 64, the fastest first. */
-const TILES = [[2, 2], [1, 2], [1, 1]] as const;
+/** A tile: 64 RG rows by 64 CG columns of a result. */
+export interface Tile {
+  /** Names it among the choices that are kept. */
+  readonly name: string;
+  /** Groups of 4 rows a thread. */
+  readonly RG: number;
+  /** Groups of 4 columns a thread. */
+  readonly CG: number;
+  /** Constants of the shader. */
+  readonly tune: Readonly<Record<string, number>>;
+  /** Workgroup memory. */
+  readonly memoryBytes: number;
+}
 
-/** Tiles of a GPU; without `RG` and `CG` the largest that gives enough workgroups. */
-export function tileVariant(RG?: number, CG?: number): Variant {
+function tile(RG: number, CG: number, BUFFERS: number, STEP: number): Tile {
   return {
-    name: RG ? `tile_${64 * RG}x${64 * CG!}` : "tile",
-    kernels: TILE,
-    reduction: "sequential",
-    applies: ({ layout, M, N, K, lda, ldout, aColumn, outColumn }, device) =>
-      device.tuning === "gpu" && M > 4 &&
-      [N, lda, ldout, aColumn, outColumn, layout === "nt" ? K : 0].every((x) => x % 4 === 0),
-    tile(shape, device) {
-      const [rows, columns] = RG ? [RG, CG!] : chooseTile(shape);
-      const memoryBytes = 2 * 16 * 64 * 4 * (rows + columns);
-      const tune = {
-        LAYOUT: { nn: 0, nt: 1, tn: 2 }[shape.layout],
-        RG: rows,
-        CG: columns,
-        BUFFERS: memoryBytes <= device.limits.maxComputeWorkgroupStorageSize ? 2 : 1,
-      };
-      return {
-        tune,
-        rows: 64 * rows,
-        columns: 64 * columns,
-        slices: slices(shape, rows, columns, device),
-      };
-    },
+    name: `${64 * RG}x${64 * CG}, ${BUFFERS} buffers, ${STEP} terms`,
+    RG,
+    CG,
+    tune: { RG, CG, BUFFERS, STEP },
+    memoryBytes: BUFFERS * 16 * 64 * 4 * (RG + CG),
   };
 }
 
-function tiles({ M, N }: Shape, RG: number, CG: number): number {
-  return Math.ceil(M / (64 * RG)) * Math.ceil(N / (64 * CG));
+/** All tiles, larger ones first. None changes the order of a sum. */
+export const TILES: readonly Tile[] = [
+  tile(2, 4, 2, 4),
+  tile(2, 4, 1, 4),
+  tile(2, 2, 2, 16),
+  tile(2, 2, 1, 16),
+  tile(2, 2, 2, 4),
+  tile(1, 2, 2, 16),
+  tile(1, 2, 1, 16),
+  tile(1, 1, 1, 16),
+];
+
+/** How many tiles a result has: too few for the adapter, about enough, or many times enough. */
+export type TileClass = "few" | "some" | "many";
+
+/** Tiles chosen by timing, by layout and class. */
+const chosen = new WeakMap<Device, Map<string, Tile>>();
+
+/** Makes products of a kind, "nn few" say, take a tile from now on. */
+export function setTiles(device: Device, kind: string, tile: Tile): void {
+  const table = chosen.get(device) ?? new Map<string, Tile>();
+  chosen.set(device, table.set(kind, tile));
 }
 
-function chooseTile(shape: Shape): readonly [number, number] {
-  const [largest, middle, smallest] = TILES;
-  if (shape.sharesTerms && shape.K >= 4 * LEAST_SLICE && shape.M > 64) return largest;
-  if (tiles(shape, ...largest) >= ENOUGH_GROUPS) return largest;
-  return tiles(shape, ...middle) >= ENOUGH_GROUPS ? middle : smallest;
+/** The variant of a GPU's products. */
+export const TILE_VARIANT: Variant = {
+  name: "tile",
+  kernels: TILE,
+  reduction: "sequential",
+  applies: ({ layout, M, N, K, lda, ldout, aColumn, outColumn }, device) =>
+    device.tuning === "gpu" && M > 4 &&
+    [N, lda, ldout, aColumn, outColumn, layout === "nt" ? K : 0].every((x) => x % 4 === 0),
+  tile(shape, device) {
+    const S = slices(shape, device);
+    const { RG, CG, tune } = chooseTile(shape, S, device);
+    const LAYOUT = { nn: 0, nt: 1, tn: 2 }[shape.layout];
+    return { tune: { LAYOUT, ...tune }, rows: 64 * RG, columns: 64 * CG, slices: S };
+  },
+};
+
+/** Tiles of 128 x 128. */
+function tileCount({ M, N }: Shape): number {
+  return Math.ceil(M / 128) * Math.ceil(N / 128);
 }
 
-/** Among how many workgroups the terms of an element are shared. */
-function slices(shape: Shape, RG: number, CG: number, device: Device): number {
+function chooseTile(shape: Shape, S: number, device: Device): Tile {
+  const count = tileCount(shape) * S;
+  const size: TileClass = count < ENOUGH_GROUPS / 4
+    ? "few"
+    : count < 2 * ENOUGH_GROUPS
+    ? "some"
+    : "many";
+  const fits = ({ memoryBytes }: Tile) =>
+    memoryBytes <= device.limits.maxComputeWorkgroupStorageSize;
+  const [RG, CG] = { few: [1, 1], some: [1, 2], many: [2, 2] }[size];
+  return chosen.get(device)?.get(`${shape.layout} ${size}`) ??
+    TILES.find((tile) => tile.RG === RG && tile.CG === CG && fits(tile)) ?? TILES.at(-1)!;
+}
+
+/**
+ * Among how many workgroups the terms of an element are shared: by shape alone, as it decides the order
+ * of the sum.
+ */
+function slices(shape: Shape, device: Device): number {
   const { M, N, K, sharesTerms, layout } = shape;
   if (!sharesTerms) return 1;
-  const wanted = Math.floor(2 * ENOUGH_GROUPS / tiles(shape, RG, CG));
+  const wanted = Math.floor(2 * ENOUGH_GROUPS / tileCount(shape));
   const sliceBytes = 4 * (M + (layout === "tn" ? 1 : 0)) * N;
   const most = Math.min(MOST_SLICE_BYTES, device.limits.maxStorageBufferBindingSize) / sliceBytes;
   return Math.max(1, Math.min(wanted, Math.floor(K / LEAST_SLICE), Math.floor(most), 64));

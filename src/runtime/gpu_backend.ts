@@ -8,6 +8,8 @@ import { join } from "node:path";
 import { CannotError, orCannot } from "../config/cannot.ts";
 import type { TaskHead } from "../data/task_head.ts";
 import { Device, DeviceLostError } from "../gpu/device.ts";
+import { tuneMatmul } from "../ops/matmul_tuning.ts";
+import { FileTileStore } from "../run/tile_store.ts";
 import type { StorageType } from "../gpu/storage.ts";
 import { bytesPerToken, cacheBlocks } from "../infer/cache.ts";
 import { Engine, type EngineOptions, MOST_SLOTS } from "../infer/engine.ts";
@@ -50,6 +52,7 @@ export async function openGpuCore(
   listener: CoreListener,
 ): Promise<RuntimeCore> {
   const device = await Device.open(options.device);
+  await tuneMatmul(device, FileTileStore.open());
   return await RuntimeCore.open(new GpuBackend(device, options), options, listener);
 }
 

@@ -18,7 +18,7 @@ export interface RuntimeOptions extends CoreOptions {
   /** Folder of all runs. */
   readonly root: string;
   /** Which device. @default {} */
-  readonly device?: Pick<OpenOptions, "subgroups" | "f16" | "limits" | "powerPreference">;
+  readonly device?: Pick<OpenOptions, "subgroups" | "f16" | "fast" | "limits" | "powerPreference">;
   /** Of every engine. @default {} */
   readonly engine?: Omit<EngineOptions, "pool">;
   /** How the weights of every version are kept. @default "f32" */
