@@ -251,7 +251,8 @@ function rowTile(M: number, device: Device): number {
  */
 function isWorthCopying({ storage, layout, M, N, K, lda }: Shape, device: Device): boolean {
   const a = layout === "tn" ? K * lda : M * lda;
-  return device.tuning === "processor" && storage === "f32" && M * N >= COPY_READS * (M + N) &&
+  return device.tuning === "processor" && device.lanes > 0 && storage === "f32" &&
+    M * N >= COPY_READS * (M + N) &&
     fitsTexture(device, a) && fitsTexture(device, K * N);
 }
 
