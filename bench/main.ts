@@ -100,8 +100,9 @@ async function main(names: string[], options: Options): Promise<void> {
     }
     for (const note of notes) console.log(note);
     results[name] = { ...about, rows };
+    // After each one: what was measured stays when a later one fails.
+    if (options.save) await save(about.adapter, { [name]: results[name]! });
   }
-  if (options.save) await save(about.adapter, results);
   console.log(`\n${JSON.stringify(results)}`);
   device.close();
 }

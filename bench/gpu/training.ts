@@ -16,7 +16,7 @@ import { sizes } from "./sizes.ts";
 
 const SETTINGS = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, clip: 1 };
 const SEED = 1;
-const PEERS = ["PyTorch f32 eager", "PyTorch f32 compiled", "PyTorch bf16 compiled"];
+const PEERS = ["PyTorch f32 eager", "PyTorch bf16 eager", "PyTorch f32 compiled"];
 
 /** `./brachio bench gpu_training` */
 export const bench: Bench = {
