@@ -7,7 +7,7 @@ import type { Context } from "hono";
 import type * as z from "zod";
 import type { Feedback } from "../../src/feedback/feedback.ts";
 import type { FeedbackRecord } from "../../src/feedback/feedback_record.ts";
-import type { FeedbackFilter } from "../../src/feedback/feedback_store.ts";
+import type { FeedbackFilter } from "../../src/feedback/feedback_filter.ts";
 import { invalidBody } from "../errors.ts";
 import { labelerName } from "./resolve.ts";
 import type { FeedbackBody, FilterQuery } from "../schemas/feedback_read.ts";

@@ -6,6 +6,7 @@
  */
 import { Hono } from "hono";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { Feedback } from "../../src/feedback/feedback.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import type { Meter, PromptMeter } from "../deps.ts";
 
@@ -57,6 +58,16 @@ export class ServerMetrics implements Meter {
   /** Something is in the audit list. */
   audited({ event, run }: { readonly event: string; readonly run: string }): void {
     this.#audited.inc({ event, run });
+  }
+
+  /** Tells of feedback, too. */
+  followFeedback({ store, limits }: Pick<Feedback, "store" | "limits">): void {
+    const { counts } = store;
+    this.#follow("feedback_stored", "Records of feedback stored", () => counts.stored);
+    this.#follow("feedback_duplicates", "Feedback that was there", () => counts.duplicates);
+    this.#follow("feedback_conflicts", "Feedback that contradicted", () => counts.conflicts);
+    this.#follow("feedback_refused", "Feedback over a labeler's bounds", () => limits.refused);
+    this.#gauge("feedback_dataset_version", "Changes to the data", () => store.datasetVersion);
   }
 
   /** A prompt goes to the engine. */

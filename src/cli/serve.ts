@@ -123,6 +123,7 @@ export async function serve(options: ServeCommand): Promise<number> {
       ? await startLoop({ config, root, runs, runtime, feedback, audit, logger })
       : undefined;
     if (training) closers.unshift(() => training.stop());
+    if (feedback) metrics.followFeedback(feedback);
     const deps: ServeDeps = {
       runtime,
       tokenizers,

@@ -3,9 +3,10 @@
  *
  * @module
  */
-import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { transaction } from "./database.ts";
-import type { FeedbackRecord, FeedbackType, NewFeedback, Split } from "./feedback_record.ts";
+import { conditionsOf, type FeedbackFilter } from "./feedback_filter.ts";
+import type { FeedbackRecord, NewFeedback, Split } from "./feedback_record.ts";
 import {
   candidateRow,
   INSERT_CANDIDATE,
@@ -44,28 +45,6 @@ export class FeedbackConflict extends Error {
   }
 }
 
-/** Which records; all that is given must hold. */
-export interface FeedbackFilter {
-  /** Made at this time or later, seconds since 1970. */
-  readonly since?: number | undefined;
-  /** Hash of the labeler. */
-  readonly labeler?: string | undefined;
-  /** Id of a model that wrote one of the candidates. */
-  readonly model?: string | undefined;
-  /** Id of a completion that is one of the candidates. */
-  readonly completionId?: string | undefined;
-  /** At least this sure; records that do not say are left out. */
-  readonly minConfidence?: number | undefined;
-  /** Part of the data. */
-  readonly split?: Split | undefined;
-  /** Kind of feedback. */
-  readonly type?: FeedbackType | undefined;
-  /** Hash of the prompt. */
-  readonly promptHash?: string | undefined;
-  /** Whether those that were replaced come too. @default false */
-  readonly withSuperseded?: boolean | undefined;
-}
-
 /** A part of the records. */
 export interface FeedbackPage {
   /** Goes on after the record with this number; 0 or undefined: from the start. */
@@ -83,6 +62,12 @@ const READ_BATCH = 100;
 
 /** The part of the database that keeps feedback. */
 export class FeedbackStore {
+  /** What became of feedback since the store was opened. */
+  readonly counts: Record<"stored" | "duplicates" | "conflicts", number> = {
+    stored: 0,
+    duplicates: 0,
+    conflicts: 0,
+  };
   readonly #database: DatabaseSync;
   readonly #statements: Record<
     | "byKey"
@@ -140,7 +125,11 @@ export class FeedbackStore {
    */
   async save(item: NewFeedback): Promise<FeedbackReceipt> {
     const receipt = await this.#group.add(item);
-    if (receipt instanceof FeedbackConflict) throw receipt;
+    if (receipt instanceof FeedbackConflict) {
+      this.counts.conflicts++;
+      throw receipt;
+    }
+    this.counts[receipt.status === "stored" ? "stored" : "duplicates"]++;
     return receipt;
   }
 
@@ -310,25 +299,4 @@ function receiptOf(row: Row, item: NewFeedback): FeedbackReceipt | FeedbackConfl
 
 function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
-}
-
-const CANDIDATES = "EXISTS (SELECT 1 FROM feedback_candidates AS c WHERE c.seq = feedback.seq AND ";
-
-function conditionsOf(filter: FeedbackFilter): { where: string[]; values: SQLInputValue[] } {
-  const where: string[] = filter.withSuperseded ? [] : ["superseded_by IS NULL"];
-  const values: SQLInputValue[] = [];
-  const add = (condition: string, value: string | number | undefined) => {
-    if (value === undefined) return;
-    where.push(condition);
-    values.push(value);
-  };
-  add("created >= ?", filter.since);
-  add("labeler = ?", filter.labeler);
-  add(`${CANDIDATES} c.model = ?)`, filter.model);
-  add(`${CANDIDATES} c.completion_id = ?)`, filter.completionId);
-  add("confidence >= ?", filter.minConfidence);
-  add("split = ?", filter.split);
-  add("type = ?", filter.type);
-  add("prompt_hash = ?", filter.promptHash);
-  return { where, values };
 }

@@ -41,6 +41,8 @@ const MOST_BUCKETS = 10_000;
 
 /** Keeps labelers within their bounds. */
 export class LabelerLimits {
+  /** Records refused since the start. */
+  refused = 0;
   readonly #bounds: LabelerBounds;
   readonly #nowMs: () => number;
   readonly #countSince: (labeler: string, since: number) => number;
@@ -63,6 +65,12 @@ export class LabelerLimits {
 
   /** Takes one record in. @returns undefined, or why not */
   take(labeler: string): Refusal | undefined {
+    const refusal = this.#take(labeler);
+    if (refusal) this.refused++;
+    return refusal;
+  }
+
+  #take(labeler: string): Refusal | undefined {
     const { ratePerSecond, burst, perDay } = this.#bounds;
     const nowMs = this.#nowMs();
     const bucket = this.#bucketOf(labeler, nowMs);

@@ -1,7 +1,22 @@
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import OpenAI from "openai";
+import { Validator } from "@seriousme/openapi-schema-validator";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { join } from "node:path";
+import { feedbackPaths } from "../../routes/feedback.ts";
+import { feedbackBatchPaths } from "../../routes/feedback_batch.ts";
+import { feedbackExportPaths } from "../../routes/feedback_export.ts";
+import { feedbackQueuePaths } from "../../routes/feedback_queue.ts";
+import { openApiDocument } from "../../routes/openapi.ts";
+import { ServerMetrics } from "../../routes/operations/metrics.ts";
 import { CannotError } from "../../src/config/cannot.ts";
 import { LabelerIds } from "../../src/feedback/labeler_ids.ts";
+import { FeedbackServe } from "../support/feedback.ts";
 import { withFolder } from "../support/files.ts";
 import { makeRun } from "../support/served_runs.ts";
 import { postJson, type Server, startServer } from "../support/server.ts";
@@ -124,3 +139,52 @@ systemTest(
     });
   },
 );
+
+systemTest(
+  "openai's client: a conflict is not tried again, a refusal is, after the time it is told",
+  async () => {
+    using serve = new FeedbackServe({
+      bounds: { ratePerSecond: 20, burst: 3, perDay: 100 },
+      nowMs: Date.now,
+    });
+    let requests = 0;
+    const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+      requests++;
+      return serve.app.fetch(request);
+    });
+    const baseURL = `http://127.0.0.1:${server.addr.port}/v1`;
+    const client = new OpenAI({ baseURL, apiKey: "none", maxRetries: 2 });
+    const post = (body: object, key: string) =>
+      client.post<{ status: string }>("/feedback", { body, headers: { "Idempotency-Key": key } });
+    try {
+      assertEquals((await post(comparison(1), "k")).status, "stored");
+      assertEquals((await post(comparison(1), "k")).status, "duplicate");
+      const changed = { ...comparison(1), comment: "changed" };
+      const error = await assertRejects(() => post(changed, "k"), OpenAI.ConflictError);
+      assertEquals([error.status, error.code, requests], [409, "idempotency_key_reused", 3]);
+      assertEquals((await post(changed, "another")).status, "stored");
+      assertEquals(requests, 5, "refused once: 3 at once are the bound");
+      const metrics = new ServerMetrics(serve.runtime);
+      metrics.followFeedback(serve.feedback);
+      const text = await (await metrics.response()).text();
+      const values = [["stored", 2], ["duplicates", 1], ["conflicts", 1], ["refused", 1]];
+      for (const [name, value] of values) {
+        assertStringIncludes(text, `brachio_feedback_${name}_total ${value}`);
+      }
+      assertStringIncludes(text, "brachio_feedback_dataset_version 2");
+    } finally {
+      await server.shutdown();
+    }
+  },
+);
+
+systemTest("the description of feedback is valid OpenAPI", async () => {
+  const document = openApiDocument([
+    feedbackBatchPaths,
+    feedbackQueuePaths,
+    feedbackExportPaths,
+    feedbackPaths,
+  ]);
+  const { valid, errors } = await new Validator().validate(JSON.parse(JSON.stringify(document)));
+  assert(valid, JSON.stringify(errors));
+});
