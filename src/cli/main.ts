@@ -151,14 +151,20 @@ function finetuneCommand(setStatus: (status: number) => void): Command {
 function sftCommand(setStatus: (status: number) => void): Command {
   return stageCommand("sft", "prompts with responses: JSONL, or one JSON array")
     .description("fine-tune a run's decoder on dialogues, as InstructGPT's first stage")
-    .action(async (options) => setStatus(await (await import("./sft.ts")).trainSft(options)));
+    .action(async (options) => {
+      const { withFeedback } = await import("./feedback_data.ts");
+      const { trainSft } = await import("./sft.ts");
+      setStatus(await trainSft(await withFeedback(options, "sft")));
+    });
 }
 
 function dpoCommand(setStatus: (status: number) => void): Command {
   return stageCommand("dpo", "comparisons of responses: JSONL, or one JSON array")
     .description("train a run's decoder on comparisons, without a reward model")
     .action(async (options) => {
-      setStatus(await (await import("./dpo.ts")).trainDpo(options));
+      const { withFeedback } = await import("./feedback_data.ts");
+      const { trainDpo } = await import("./dpo.ts");
+      setStatus(await trainDpo(await withFeedback(options, "dpo")));
     });
 }
 
@@ -166,7 +172,9 @@ function rewardCommand(setStatus: (status: number) => void): Command {
   return stageCommand("reward", "comparisons of responses: JSONL, or one JSON array")
     .description("train a reward model on comparisons, as InstructGPT's second stage")
     .action(async (options) => {
-      setStatus(await (await import("./reward.ts")).trainReward(options));
+      const { withFeedback } = await import("./feedback_data.ts");
+      const { trainReward } = await import("./reward.ts");
+      setStatus(await trainReward(await withFeedback(options, "reward")));
     });
 }
 
@@ -177,6 +185,7 @@ function ppoCommand(setStatus: (status: number) => void): Command {
     )
     .option("--data <file>", "prompts: JSONL, or one JSON array; responses in it are passed over")
     .option("--dev <file>", "the same to evaluate on; else a share of the data is held out")
+    .option(...FROM_FEEDBACK)
     .option("--reward <source>", "a run of a reward model, a TypeScript file, or a URL")
     .option("--ptx <path...>", "pre-training text whose gradients are mixed in")
     .option("--from <run>", "the run to start from; else the newest")
@@ -192,13 +201,18 @@ function ppoCommand(setStatus: (status: number) => void): Command {
     .option("--no-f16", "without the shader-f16 feature")
     .configureOutput({ writeErr: () => {} })
     .exitOverride()
-    .action(async (options) => setStatus(await (await import("./ppo.ts")).trainPpo(options)));
+    .action(async (options) => {
+      const { withFeedback } = await import("./feedback_data.ts");
+      const { trainPpo } = await import("./ppo.ts");
+      setStatus(await trainPpo(await withFeedback(options, "ppo")));
+    });
 }
 
 function stageCommand(name: string, data: string): Command {
   return new Command(name)
     .option("--data <file>", data)
     .option("--dev <file>", "the same to evaluate on; else a share of the data is held out")
+    .option(...FROM_FEEDBACK)
     .option("--from <run>", "the run to start from; else the newest")
     .option("--checkpoint <which>", "of that run: current, last, best or a step", which, "current")
     .option("--skip-bad", "leave bad rows out, and list them")
@@ -213,6 +227,12 @@ function stageCommand(name: string, data: string): Command {
     .configureOutput({ writeErr: () => {} })
     .exitOverride();
 }
+
+/** Of the stages that learn from what people said. */
+const FROM_FEEDBACK = [
+  "--from-feedback [database]",
+  "what people said of served texts, in place of --data; runs/brachio.sqlite unless it is named",
+] as const;
 
 function scoreCommand(setStatus: (status: number) => void): Command {
   return new Command("score")

@@ -44,6 +44,8 @@ for (const [name, rule] of Object.entries(RULES)) {
         const all = prompts();
         const [ranked, unseen, asked] = [all.slice(0, 40), all.slice(40, 85), all.slice(85, 115)];
         const load = chatPrompt("tell of the new town");
+        // The first ones compile kernels.
+        await new SteadyLoad(client, load, { mostRequests: 12 }).whole();
         const idle = await new SteadyLoad(client, load, { mostRequests: 40 }).whole();
 
         const groups: (readonly WrittenAnswer[])[] = [];

@@ -290,19 +290,19 @@ systemTest(
         "validation=0",
       ];
       await rewardUntil({ device, root, name: "rm", set: few }, Infinity);
-      const all = comparisonLines(300).trimEnd().split("\n");
+      const all = comparisonLines(200).trimEnd().split("\n");
       // A prompt of its own each, so that none is on both sides.
       const rows = all.map((line, i) => {
         const row = JSON.parse(line);
         return JSON.stringify({ ...row, weight: i % 2 === 0 ? 1 : 0.5 });
       });
-      await Deno.writeTextFile(`${root}/train.jsonl`, rows.slice(0, 220).join("\n"));
-      await Deno.writeTextFile(`${root}/valid.jsonl`, rows.slice(220).join("\n"));
+      await Deno.writeTextFile(`${root}/train.jsonl`, rows.slice(0, 120).join("\n"));
+      await Deno.writeTextFile(`${root}/valid.jsonl`, rows.slice(120).join("\n"));
       const runtime = await openWorker({ root, runs: ["rm"] });
       try {
         const events: { kind: string; verdict?: string; step?: number; pairs?: number }[] = [];
         runtime.onJob((_, more) => void events.push(...more as typeof events));
-        const settings = { epochs: 12, batchRows: 16, lr: 0.01 };
+        const settings = { epochs: 10, batchRows: 16, lr: 0.01 };
         const files = { data: `${root}/train.jsonl`, dev: `${root}/valid.jsonl` };
         const run = async (more: object) => {
           const { id } = await runtime.startJob("reward", {
@@ -331,7 +331,10 @@ systemTest(
           ),
         );
         assertEquals(a, b);
-        assertEquals(await run({ least: 81 }).then(() => events.at(-2)!.verdict), "insufficient");
+        assertEquals(
+          await run({ least: 81, settings: { epochs: 1 } }).then(() => events.at(-2)!.verdict),
+          "insufficient",
+        );
         const bad = await run({ run: "parent" });
         assertStringIncludes(bad.error!, "want a reward model: its stage is pretrain");
         assert((await run({ data: `${root}/none.jsonl` })).error!.includes("none.jsonl"));
