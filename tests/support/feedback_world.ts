@@ -33,7 +33,9 @@ const count = (answer: string, word: string) =>
 export const RULES: Readonly<Record<string, HiddenRule>> = {
   "more of the sun, less of stone": (answer) =>
     count(answer, "sun") - count(answer, "stone") - answer.length / 1e3,
-  "short": (answer) => -answer.trim().length,
+  "bread and salt, nothing red": (answer) =>
+    count(answer, "bread") + count(answer, "salt") - 2 * count(answer, "red") +
+    answer.length / 1e3,
   "animals rather than numbers": (answer) =>
     count(answer, "cat") + count(answer, "dog") - count(answer, "one") - count(answer, "two") +
     answer.length / 1e3,
