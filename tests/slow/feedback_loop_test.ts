@@ -1,4 +1,5 @@
 // Feedback that changes the model, end to end: a server in a process of its own, a client over HTTP.
+import { splitOf } from "../../src/feedback/canonical.ts";
 import { assert, assertEquals } from "@std/assert";
 import {
   FeedbackClient,
