@@ -43,7 +43,10 @@ interface Beginning {
 }
 
 /** The word that follows a text; undefined where none was found. */
-export async function predictWord(routes: LocalRoutes, text: string): Promise<string | undefined> {
+export async function predictWord(
+  routes: Pick<LocalRoutes, "model" | "next">,
+  text: string,
+): Promise<string | undefined> {
   const { model, loaded: { tokenizer, endOfText } } = routes.model;
   const encoded = tokenizer.encode(text);
   const prompt = encoded.length > 0 || endOfText === undefined ? encoded : [endOfText];
@@ -59,20 +62,30 @@ export async function predictWord(routes: LocalRoutes, text: string): Promise<st
     for (const { id, logProbability } of await routes.next([...prompt, ...best.ids], TOP)) {
       const total = best.logProbability + logProbability;
       const ids = [...best.ids, id];
-      const word = special.has(id) ? undefined : wordOf(tokenizer.decode(ids), best.word);
-      if (word !== undefined) open.push({ ids, word, logProbability: total, hasEnded: false });
-      else if (best.word !== "") ends.push(total);
+      const then = special.has(id) ? "ended" : wordOf(tokenizer.decode(ids), best.word);
+      if (then === "ended") ends.push(total);
+      else if (then !== "dropped") {
+        open.push({ ids, word: then.word, logProbability: total, hasEnded: false });
+      }
     }
-    if (ends.length === 0 || STOP_WORDS.has(best.word.toLowerCase())) continue;
-    open.push({ ...best, logProbability: logSumExp(ends), hasEnded: true });
+    const word = best.word.replace(/['’-]+$/, "");
+    if (word === "") continue;
+    if (ends.length === 0 || STOP_WORDS.has(word.toLowerCase())) continue;
+    open.push({ ...best, word, logProbability: logSumExp(ends), hasEnded: true });
   }
   return undefined;
 }
 
-/** The word that tokens have written so far; undefined where they began no word, or ended it. */
-function wordOf(written: string, before: string): string | undefined {
+/** The longest text that may be a word with what is before it. */
+const LONGEST = 40;
+
+/** What tokens have written of a word, or that the last of them does not belong to it. */
+function wordOf(written: string, before: string): { word: string } | "ended" | "dropped" {
+  if (written.length > LONGEST) return "dropped";
+  if (written.endsWith("\ufffd")) return { word: before }; // within a character
   const [, word] = /^\s*["'“‘(]*([\p{L}\p{N}][\p{L}\p{N}'’-]*|)$/u.exec(written) ?? [];
+  if (word === undefined) return before === "" ? "dropped" : "ended";
+  if (word !== "") return { word };
   // White space and opening marks may come before a word, but do not go on for ever.
-  if (word === undefined || (word === before && written.trim().length > 2)) return undefined;
-  return word.length < before.length || written.length > 40 ? undefined : word;
+  return written.trim().length <= 2 ? { word } : "dropped";
 }
