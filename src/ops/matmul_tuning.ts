@@ -31,9 +31,9 @@ const RECORD: Readonly<Record<Layout, typeof matmulNt>> = {
   nt: matmulNt,
   tn: matmulTn,
 };
-/** A choice is timed for so long, after a replay that compiles it. */
-const SAMPLE_MS = 15;
-const SAMPLES = 3;
+/** A sample is at least so long: waiting for the device costs up to 10 ms of it. */
+const SAMPLE_MS = 40;
+const SAMPLES = 2;
 
 /**
  * Chooses tiles for a device that is tuned as a GPU, from the store or by timing, and returns them.
@@ -99,9 +99,8 @@ async function replayMs(plan: Plan): Promise<number> {
     return performance.now() - start;
   };
   await run(1); // compiles
-  // Waiting for the device costs some milliseconds whatever ran; a sample is long beside that.
-  const emptyMs = await run(1);
-  const times = Math.max(1, Math.ceil(SAMPLE_MS / Math.max(0.05, emptyMs / 4)));
+  let times = 8;
+  while (await run(times) < SAMPLE_MS && times < 4096) times *= 2;
   let least = Infinity;
   for (let i = 0; i < SAMPLES; i++) least = Math.min(least, await run(times) / times);
   return least;
