@@ -17,7 +17,7 @@ export const DEMO: RoadPreset = {
   seed: 1337,
   data: { pretrain: [], tasks: {} },
   world: {
-    documents: 4000,
+    documents: 3000,
     validDocuments: 400,
     taskRows: 1200,
     taskValidRows: 200,
@@ -39,7 +39,7 @@ export const DEMO: RoadPreset = {
   ],
   pretrain: {
     model: { contextLength: 128, layers: 3, heads: 4, channels: 96 },
-    steps: 2000,
+    steps: 3600,
     batchRows: 16,
     lr: 3e-3,
     minLr: 1e-4,
@@ -53,7 +53,7 @@ export const DEMO: RoadPreset = {
   },
   experts: { epochs: 2, batchRows: 32, lr: 1e-3, dropout: 0, keep: 1 },
   expertControls: false,
-  sft: { epochs: 2, batchRows: 32, lr: 1e-3, dropout: 0.05, keep: 1 },
+  sft: { epochs: 3, batchRows: 32, lr: 1e-3, dropout: 0.05, keep: 1 },
   reward: { epochs: 2, batchRows: 32, lr: 5e-4, keep: 1 },
   ppo: {
     iterations: 20,
