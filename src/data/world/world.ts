@@ -1,6 +1,21 @@
 /**
  * The built-in data as one: items, documents to pre-train on, rows for each stage of training.
  *
+ * What trials with small decoders showed, for who chooses sizes:
+ *
+ * - A vocabulary of 1,024 has nearly every word as one token; of 640, most words of the kinds of
+ *   `words.ts` are two to four, and rules over kinds are then hard to see.
+ * - Steps count for more than width. What sets a decoder apart from n-grams here, to copy who and
+ *   what from further up, comes between 2,000 and 3,000 updates of some 1,500 tokens at a learning
+ *   rate of 3e-3 to 8e-3. Two layers, 64 wide, `train pretrain` at 6e-3 with 16 rows of 96 tokens of
+ *   60,000 documents, were at a validation loss of 0.92 after 2,000 updates and at 0.79 after 4,000,
+ *   where the 5-gram model of the same tokens is at 1.10 (the mixture had no `recall` yet).
+ * - On sums alone, three layers, 96 wide, answered 88 % of 200 held-out problems in steps after
+ *   2,000 updates and 10 % directly; five steps take longer than two to four.
+ * - In-context rules come late: 4 M tokens of nothing but rules were not enough for three layers, 64
+ *   wide, before labels came right after inputs and part of the documents asked for recall only;
+ *   whether that is enough has to be seen at the size of `full`.
+ *
  * @module
  */
 import type { TaskKind } from "../task_kind.ts";
