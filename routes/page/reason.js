@@ -218,6 +218,7 @@ class PathView {
       h("strong", {}, path.answer ?? "no answer"),
       h("span", {}, SOURCES[path.answer_source]),
       h("span", {}, `${count(path.tokens, "token")}, ${fixed(path.mean_logprob)} each`),
+      ...(path.reward === null ? [] : [h("span", {}, `reward ${fixed(path.reward)}`)]),
     );
   }
 

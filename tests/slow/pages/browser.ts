@@ -102,7 +102,7 @@ async function inPage(
 ): Promise<void> {
   await using server = await startPageServer(serverOptions);
   const context = await browser.newContext(contextOptions);
-  context.setDefaultTimeout(10_000);
+  context.setDefaultTimeout(30_000);
   const errors: string[] = [];
   const elsewhere: string[] = [];
   context.on("request", (request) => {

@@ -179,6 +179,12 @@ browserTest("an error shows where it was typed", async ({ page }) => {
   await page.focus("#f-input");
   await run();
   assertStringIncludes(await fault(page, "#f-format"), "{output}");
+  await page.fill("#f-format", "");
+  await page.selectOption("#model", "short");
+  await page.focus("#f-input");
+  await run();
+  assertStringIncludes(await fault(page, "#f-input"), "24"); // tokens of the model's context
+  await page.selectOption("#model", "stories");
 
   await page.keyboard.press("Alt+Digit3");
   await page.fill("#c-question", "x");
