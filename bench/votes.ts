@@ -94,7 +94,7 @@ function measure(
 /** Votes of an evaluation that stopped none early. */
 function votesOf({ items }: EvalResult): Votes[] {
   return items.map(({ said }) => {
-    const paths = said.paths as { answer: string | null }[];
-    return paths.map(({ answer }) => answer ?? undefined);
+    const paths = said.paths as { key: string | null }[];
+    return paths.map(({ key }) => key ?? undefined);
   });
 }

@@ -61,7 +61,8 @@ export function measureReasoning(
         votes,
         samples_used,
         paths: result.paths!.map(({ reasoning, answer, answer_source, logprob }: CotPath) => {
-          return { reasoning, answer, answer_source, logprob };
+          const key = answer === null ? null : reader.first(answer)?.key ?? null;
+          return { reasoning, answer, key, answer_source, logprob };
         }),
       },
     };
