@@ -143,14 +143,18 @@ systemTest(
 systemTest(
   "openai's client: a conflict is not tried again, a refusal is, after the time it is told",
   async () => {
+    let nowMs = 1_700_000_000_000;
     using serve = new FeedbackServe({
-      bounds: { ratePerSecond: 20, burst: 3, perDay: 100 },
-      nowMs: Date.now,
+      bounds: { ratePerSecond: 5, burst: 3, perDay: 100 },
+      nowMs: () => nowMs,
     });
     let requests = 0;
-    const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+    const options = { hostname: "127.0.0.1", port: 0, onListen: () => {} };
+    const server = Deno.serve(options, async (request) => {
       requests++;
-      return serve.app.fetch(request);
+      const response = await serve.app.fetch(request);
+      if (response.status === 429) nowMs += Number(response.headers.get("retry-after-ms"));
+      return response;
     });
     const baseURL = `http://127.0.0.1:${server.addr.port}/v1`;
     const client = new OpenAI({ baseURL, apiKey: "none", maxRetries: 2 });
