@@ -124,7 +124,10 @@ async function runSeed(device: Device, root: string, seed: number, quick: boolea
       samples.push(performance.now() - start);
       if (state.step % EVERY !== 0) continue;
       after = await evaluate(state, task);
-      console.log(`seed ${seed}, ${8 * state.step} updates: optimality ${mean(after).toFixed(3)}`);
+      const now = `optimality ${mean(before).toFixed(3)} → ${mean(after).toFixed(3)}`;
+      console.log(
+        `seed ${seed}, ${8 * state.step} updates: ${now}, gap closed ${closed().toFixed(3)}`,
+      );
     }
     if (quick) after = await evaluate(state, task);
     const [low, high] = bootstrap((values) => mean(Array.from(values)), after, after);
