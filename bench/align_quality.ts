@@ -19,6 +19,8 @@ import { type AlignParts, openAlign, policyScorer, startPpo, written } from "./a
 
 const SEEDS = [1, 2, 3];
 const ITERATIONS = 48;
+/** The first so many are evaluated one by one: what is alike lies there where a reward is gamed. */
+const FIRST = 12;
 const EVERY = 3;
 /** Alike: gold rewards and divergences that differ by no more than these shares. */
 const ALIKE = { gold: 0.05, kl: 0.2 };
@@ -128,7 +130,7 @@ async function curve(
     const points = [await evaluate(parts, state, scorer)];
     while (state.step < iterations) {
       for await (const _ of state.iterate()); // one iteration
-      if (state.step % EVERY === 0 || state.step === iterations) {
+      if (state.step <= FIRST || state.step % EVERY === 0 || state.step === iterations) {
         points.push(await evaluate(parts, state, scorer));
       }
     }
