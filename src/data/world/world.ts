@@ -12,9 +12,11 @@
  *   where the 5-gram model of the same tokens is at 1.10 (the mixture had no `recall` yet).
  * - On sums alone, three layers, 96 wide, answered 88 % of 200 held-out problems in steps after
  *   2,000 updates and 10 % directly; five steps take longer than two to four.
- * - In-context rules come late: 4 M tokens of nothing but rules were not enough for three layers, 64
- *   wide, before labels came right after inputs and part of the documents asked for recall only;
- *   whether that is enough has to be seen at the size of `full`.
+ * - In-context rules come late and at once. Two layers, 64 wide, on nothing but documents of `rule`
+ *   (3,000 updates of 16 rows of 80 tokens at 4e-3) chose the right one of the two labels on 92 % of
+ *   158 tasks of unseen kinds with 8 shots, 53 % with permuted ones and 44 % with none; after 1,000
+ *   updates it was still at chance, and so it was after 3,000 on `colour` and `thing`. Without the
+ *   documents of recall, and with a colon before labels, 4 M tokens brought nothing.
  *
  * @module
  */
