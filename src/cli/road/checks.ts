@@ -152,7 +152,7 @@ function sftTimesBase({ models }: CardData): Measured {
   const [a, b] = [accuracy(base.instructions.exact), accuracy(sft.instructions.exact)];
   return {
     reached: `${percent(b.value)} against ${percent(a.value)}`,
-    held: b.value >= 3 * a.value,
+    held: b.value > 0 && b.value >= 3 * a.value,
   };
 }
 
