@@ -26,14 +26,15 @@ struct Params {
   scale: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4f>; // (B, T, 3, NH, HS)
-@group(0) @binding(2) var<storage, read> dout: array<vec4f>; // (B, T, NH, HS)
+// Bindings 1 and 2: qkv (B, T, 3, NH, HS), dout (B, T, NH, HS).
 @group(0) @binding(3) var<storage, read> lengths: array<u32>; // (B)
 @group(0) @binding(4) var<storage, read> state: array<u32>; // seed_lo, seed_hi, step, micro
 @group(0) @binding(5) var<storage, read> scores: array<f32>; // (B, NH, T, 4 T4)
 @group(0) @binding(6) var<storage, read> stats: array<f32>; // (2, B, NH, T): lse, delta
 @group(0) @binding(7) var<storage, read_write> dqkv: array<vec4f>; // (B, T, 3, NH, HS)
 
+// @include "attention_qkv.wgsl"
+// @include "attention_dout.wgsl"
 // @include "philox.wgsl"
 // @include "attention_dropout.wgsl"
 
@@ -72,8 +73,8 @@ fn main(
     let at = base + C4 + min(j, T - 1u) * 3u * C4;
     // @unroll
     for (var d = 0u; d < HS4; d++) {
-      key[r * HS4 + d] = qkv[at + d];
-      value[r * HS4 + d] = qkv[at + C4 + d];
+      key[r * HS4 + d] = qkv4(at + d);
+      value[r * HS4 + d] = qkv4(at + C4 + d);
     }
     span[r] = select(0u, select(min(band, length - j), length - j, band == 0u), j < length);
   }
@@ -89,8 +90,8 @@ fn main(
     for (var l = 0u; l < LOADS; l++) {
       let e = l * LANES + lane;
       let row = min(t + e / HS4, last);
-      queries[l] = qkv[base + row * 3u * C4 + e % HS4] * params.scale;
-      douts[l] = dout[(b * T + row) * C4 + head + e % HS4];
+      queries[l] = qkv4(base + row * 3u * C4 + e % HS4) * params.scale;
+      douts[l] = dout4((b * T + row) * C4 + head + e % HS4);
     }
     // Lane i holds the numbers of query t + i mod Q, and which of four keys that query keeps.
     let mine = min(t + lane % Q, last);

@@ -24,7 +24,7 @@ struct Params {
   scale: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4f>; // (B, T, 3, NH, HS)
+// Binding 1: qkv (B, T, 3, NH, HS).
 @group(0) @binding(2) var<storage, read> out: array<vec4f>; // (B, T, NH, HS)
 @group(0) @binding(3) var<storage, read> dout: array<vec4f>; // (B, T, NH, HS)
 @group(0) @binding(4) var<storage, read> lengths: array<u32>; // (B)
@@ -33,6 +33,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> stats: array<f32>; // (2, B, NH, T): lse, delta
 @group(0) @binding(8) var<storage, read_write> dqkv: array<vec4f>; // (B, T, 3, NH, HS)
 
+// @include "attention_qkv.wgsl"
 // @include "philox.wgsl"
 // @include "attention_dropout.wgsl"
 
@@ -74,7 +75,7 @@ fn main(
     var x = vec4f(0);
     // @unroll
     for (var d = 0u; d < HS4; d++) {
-      if (SAVED == 0u) { q[r * HS4 + d] = qkv[base + row * 3u * C4 + d] * params.scale; }
+      if (SAVED == 0u) { q[r * HS4 + d] = qkv4(base + row * 3u * C4 + d) * params.scale; }
       dy[r * HS4 + d] = dout[at + d];
       x = fma(dy[r * HS4 + d], out[at + d], x);
     }
@@ -95,8 +96,8 @@ fn main(
     for (var l = 0u; l < LOADS; l++) {
       let e = l * LANES + lane;
       let at = base + C4 + min(j + e / HS4, last) * 3u * C4 + e % HS4;
-      keys[l] = qkv[at];
-      values[l] = qkv[at + C4];
+      keys[l] = qkv4(at);
+      values[l] = qkv4(at + C4);
     }
     // @unroll
     for (var r = 0u; r < R; r++) {

@@ -28,13 +28,14 @@ struct Params {
   scale: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4f>; // (B, T, 3, NH, HS)
+// Binding 1: qkv (B, T, 3, NH, HS).
 @group(0) @binding(2) var<storage, read> lengths: array<u32>; // (B)
 @group(0) @binding(3) var<storage, read> state: array<u32>; // seed_lo, seed_hi, step, micro
 @group(0) @binding(4) var<storage, read_write> out: array<vec4f>; // (B, T, NH, HS)
 @group(0) @binding(5) var<storage, read_write> stats: array<f32>; // (2, B, NH, T): lse, delta
 @group(0) @binding(6) var<storage, read_write> scores: array<vec4f>; // (B, NH, T, T4)
 
+// @include "attention_qkv.wgsl"
 // @include "philox.wgsl"
 // @include "attention_dropout.wgsl"
 
@@ -74,7 +75,7 @@ fn main(
     let t = first + r * LANES + lane;
     // @unroll
     for (var d = 0u; d < HS4; d++) {
-      q[r * HS4 + d] = qkv[base + min(t, T - 1u) * 3u * C4 + d] * params.scale;
+      q[r * HS4 + d] = qkv4(base + min(t, T - 1u) * 3u * C4 + d) * params.scale;
     }
     top[r] = LOWEST;
     low[r] = select(t + 1u - band, 0u, band == 0u || t < band);
@@ -90,7 +91,7 @@ fn main(
     // @unroll
     for (var l = 0u; l < LOADS; l++) {
       let e = l * LANES + lane;
-      block[l] = qkv[base + C4 + min(j + e / HS4, last) * 3u * C4 + e % HS4];
+      block[l] = qkv4(base + C4 + min(j + e / HS4, last) * 3u * C4 + e % HS4);
     }
     // @unroll
     for (var k = 0u; k < 4u; k++) {
@@ -138,7 +139,7 @@ fn main(
     // @unroll
     for (var l = 0u; l < LOADS; l++) {
       let e = l * LANES + lane;
-      block[l] = qkv[base + 2u * C4 + min(j + e / HS4, last) * 3u * C4 + e % HS4];
+      block[l] = qkv4(base + 2u * C4 + min(j + e / HS4, last) * 3u * C4 + e % HS4);
     }
     // @unroll
     for (var d = 0u; d < HS4; d++) {

@@ -30,6 +30,11 @@ export interface TextureCopy {
   texture?: GPUTexture;
 }
 
+/** Whether to read from textures what is read often: on a processor, with lanes to share it. */
+export function prefersTextures({ lanes, tuning }: Device): boolean {
+  return tuning === "processor" && lanes > 0;
+}
+
 /** Rows of a texture that holds so many bytes. */
 export function textureRows(sizeBytes: number): number {
   return Math.ceil(sizeBytes / ROW_BYTES);

@@ -10,12 +10,16 @@
  */
 import type { Device, Kernel } from "../gpu/device.ts";
 import { defineKernel, type KernelSource } from "../gpu/kernel.ts";
-import { type Binding, grid, type Plan, read, readWrite, write } from "../gpu/plan.ts";
+import { type Binding, grid, type Plan, read, readWrite, texture, write } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { fitsTexture, prefersTextures } from "../gpu/texture.ts";
+import bufferSource from "../../shaders/attention_buffer.wgsl" with { type: "text" };
 import dkvPortableSource from "../../shaders/attention_dkv_portable.wgsl" with { type: "text" };
 import dkvSource from "../../shaders/attention_dkv.wgsl" with { type: "text" };
 import dqPortableSource from "../../shaders/attention_dq_portable.wgsl" with { type: "text" };
 import dqSource from "../../shaders/attention_dq.wgsl" with { type: "text" };
+import doutBufferSource from "../../shaders/attention_dout_buffer.wgsl" with { type: "text" };
+import doutTextureSource from "../../shaders/attention_dout_texture.wgsl" with { type: "text" };
 import dropoutSource from "../../shaders/attention_dropout.wgsl" with { type: "text" };
 import forwardPortableSource from "../../shaders/attention_forward_portable.wgsl" with {
   type: "text",
@@ -25,26 +29,34 @@ import tileDkvSource from "../../shaders/attention_tile_dkv.wgsl" with { type: "
 import tileDqSource from "../../shaders/attention_tile_dq.wgsl" with { type: "text" };
 import tileForwardSource from "../../shaders/attention_tile_forward.wgsl" with { type: "text" };
 import tileSource from "../../shaders/attention_tile.wgsl" with { type: "text" };
+import textureSource from "../../shaders/attention_texture.wgsl" with { type: "text" };
 import philoxSource from "../../shaders/philox.wgsl" with { type: "text" };
 import type { DropoutOptions } from "./dropout.ts";
 
-const define = (name: string, source: string) =>
+const define = (name: string, source: string, suffix = "", more: Record<string, string> = {}) =>
   defineKernel({
-    label: `attention_${name}`,
+    label: `attention_${name}${suffix}`,
     source,
     file: `shaders/attention_${name}.wgsl`,
     includes: {
       "philox.wgsl": philoxSource,
       "attention_dropout.wgsl": dropoutSource,
       "attention_tile.wgsl": tileSource,
+      ...more,
     },
   });
+const defineAll = (suffix: string, qkv: string, dout: string) => ({
+  forward: define("forward", forwardSource, suffix, { "attention_qkv.wgsl": qkv }),
+  dq: define("dq", dqSource, suffix, { "attention_qkv.wgsl": qkv }),
+  dkv: define("dkv", dkvSource, suffix, {
+    "attention_qkv.wgsl": qkv,
+    "attention_dout.wgsl": dout,
+  }),
+});
 
-const SUBGROUP = {
-  forward: define("forward", forwardSource),
-  dq: define("dq", dqSource),
-  dkv: define("dkv", dkvSource),
-};
+const SUBGROUP = defineAll("", bufferSource, doutBufferSource);
+/** What all rows of a head read, from textures. */
+const TEXTURE = defineAll("_texture", textureSource, doutTextureSource);
 const TILE = {
   forward: define("tile_forward", tileForwardSource),
   dq: define("tile_dq", tileDqSource),
@@ -63,6 +75,8 @@ const MOST_SUBGROUP_HEAD_SIZE = 128;
 
 /** Queries and keys of a tile of the kernels for GPUs. */
 const TILE_SIDE = 32;
+/** Elements of qkv from which it is worth a copy into a texture. */
+const COPIED_COUNT = 1 << 14;
 
 /** Options of {@linkcode attention}. */
 export interface AttentionOptions {
@@ -92,6 +106,8 @@ interface Shape {
   NH: number;
   HS: number;
   saved: boolean;
+  /** Whether what all rows of a head read is read from textures. */
+  textured: boolean;
 }
 
 /**
@@ -104,8 +120,11 @@ export function attention(plan: Plan, qkv: Tensor, options: AttentionOptions): T
   const { B, T, HS } = checkShapes(qkv, options);
   const rate = dropout?.rate ?? 0;
   const saved = plan.training && options.kind === "materialised";
-  const shape: Shape = { B, T, NH, HS, saved };
   const { device } = plan;
+  const textured = prefersTextures(device) && family(device, HS, saved) === "subgroup" &&
+    qkv.count >= COPIED_COUNT && fitsTexture(device, qkv.count);
+  const shape: Shape = { B, T, NH, HS, saved, textured };
+  const readOften = textured ? texture : read;
   const none = (access: "read" | "write", dtype?: "u32") => device.none(access, dtype);
 
   const out = plan.activation("out", [B, T, NH * HS]);
@@ -130,7 +149,7 @@ export function attention(plan: Plan, qkv: Tensor, options: AttentionOptions): T
   // The kernels of a GPU keep no scores, and have no binding for them.
   const tiled = family(device, HS, saved) === "tile";
   record("forward", false, 2, [
-    read(qkv),
+    readOften(qkv),
     rowLengths,
     state,
     write(out),
@@ -146,7 +165,7 @@ export function attention(plan: Plan, qkv: Tensor, options: AttentionOptions): T
     const kept = tiled ? [] : [read(scores ?? none("read"))];
     // What a backward needs is five products; those computed a second time are not counted.
     record("dq", to.add, 2, [
-      read(qkv),
+      readOften(qkv),
       read(out),
       read(dout),
       rowLengths,
@@ -156,8 +175,8 @@ export function attention(plan: Plan, qkv: Tensor, options: AttentionOptions): T
       dqkv,
     ]);
     record("dkv", to.add, saved ? 2 : 3, [
-      read(qkv),
-      read(dout),
+      readOften(qkv),
+      readOften(dout),
       rowLengths,
       state,
       ...kept,
@@ -173,7 +192,7 @@ function choose(
   device: Device,
   pass: Pass,
   add: boolean,
-  { B, T, NH, HS, saved }: Shape,
+  { B, T, NH, HS, saved, textured }: Shape,
   { band = 0, lengths, dropout, workgroupSize = 64 }: AttentionOptions,
 ): { kernel: Kernel; groups: [number, number, number]; params: Record<string, number> } {
   const rate = dropout?.rate ?? 0;
@@ -209,7 +228,7 @@ function choose(
   if (pass === "forward") tune.SAVE = saved ? 1 : 0;
   else Object.assign(tune, { SAVED: saved ? 1 : 0, ADD: add ? 1 : 0 });
   return {
-    kernel: device.kernel(SUBGROUP[pass] as KernelSource, tune),
+    kernel: device.kernel((textured ? TEXTURE : SUBGROUP)[pass] as KernelSource, tune),
     groups: grid(B * NH * Math.ceil(T / (device.lanes * tile.R))),
     params: { ...common, flags: lengths ? 1 : 0 },
   };

@@ -14,7 +14,7 @@ import type { KernelSource } from "../gpu/kernel.ts";
 import { defineStored, STORAGE_BYTES, type StorageType } from "../gpu/storage.ts";
 import { type Binding, type Plan, read, readWrite, texture, write } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { fitsTexture } from "../gpu/texture.ts";
+import { fitsTexture, prefersTextures } from "../gpu/texture.ts";
 import { addSlices, SHARED_VARIANTS, TILE_VARIANT } from "./matmul_tile.ts";
 import factorsBuffer from "../../shaders/factors_buffer.wgsl" with { type: "text" };
 import factorsTexture from "../../shaders/factors_texture.wgsl" with { type: "text" };
@@ -251,8 +251,7 @@ function rowTile(M: number, device: Device): number {
  */
 function isWorthCopying({ storage, layout, M, N, K, lda }: Shape, device: Device): boolean {
   const a = layout === "tn" ? K * lda : M * lda;
-  return device.tuning === "processor" && device.lanes > 0 && storage === "f32" &&
-    M * N >= COPY_READS * (M + N) &&
+  return prefersTextures(device) && storage === "f32" && M * N >= COPY_READS * (M + N) &&
     fitsTexture(device, a) && fitsTexture(device, K * N);
 }
 
