@@ -17,8 +17,8 @@ const SETTINGS = {
   reward: "rm",
   storePrompts: true,
   training: {
-    after: 350, // about what 200 answers, five to a prompt, have in pairs
-    reward: { epochs: 24, lr: 0.004, batchRows: 4 },
+    after: 370, // about what 200 answers, five to a prompt, have in pairs
+    reward: { epochs: 16, lr: 0.004, batchRows: 4 },
     ppo: {
       ...{ iterations: 24, batchRows: 64, miniRows: 32, microRows: 8, responseTokens: 22 },
       ...{ lr: 0.001, warmupIterations: 0, emaRate: 0.9, klCoef: 0.02 },
@@ -46,7 +46,7 @@ for (const [name, rule] of Object.entries(RULES)) {
         const [train, valid] = (["train", "valid"] as const).map((split) =>
           prompts().filter((prompt) => splitOf(chatPrompt(prompt)) === split)
         ) as [string[], string[]];
-        const ranked = [...train.splice(0, 30), ...valid.splice(0, 10)];
+        const ranked = [...valid.splice(0, 10), ...train.splice(0, 30)];
         const all = [...train, ...valid];
         const [unseen, asked] = [all.slice(0, 45), all.slice(45, 65)];
         const load = chatPrompt("tell of the new town");
