@@ -2,6 +2,7 @@
 // below, as the software adapter's 128 MiB of a binding.
 import { assert, assertEquals } from "@std/assert";
 import { ActivationPool } from "../../src/gpu/pool.ts";
+import { prefersTextures } from "../../src/gpu/texture.ts";
 import { PRESETS } from "../../src/model/config.ts";
 import { Weights } from "../../src/model/parameters.ts";
 import { Evaluator } from "../../src/train/evaluate.ts";
@@ -46,7 +47,9 @@ if (readEnv("BRACHIO_SLOW") === "1") {
       }
       train.destroy();
     }
-    assert(bytes[1]! < bytes[0]! / 2, `recomputing leaves ${bytes[1]} of ${bytes[0]} bytes`);
+    // Both have the copies in textures, where a processor reads from those.
+    const share = prefersTextures(device) ? 0.6 : 0.5;
+    assert(bytes[1]! < share * bytes[0]!, `recomputing leaves ${bytes[1]} of ${bytes[0]} bytes`);
     weights.destroy();
   });
 }
