@@ -4,7 +4,7 @@
 // One workgroup of LANES threads a tile of LANES * R keys of one head, a thread R keys; queries
 // come in blocks of Q, loaded by all lanes and passed around by shuffles, and are summed in order.
 // Dispatch grid(B * NH * ceil(T / (LANES * R))); tiles are taken from both ends of a head.
-// Reads qkv, dout, lengths (if flags & 1), state (if DROPOUT), scores (if SAVED), stats.
+// Reads qkv, dout, bounds (if flags & 17), state (if DROPOUT), scores (if SAVED), stats.
 // Writes the thirds of dqkv that belong to keys and values: += if ADD, else =.
 const LANES: u32 = 8u;
 const HS4: u32 = 8u; // vec4s of a head
@@ -20,14 +20,14 @@ struct Params {
   T: u32,
   NH: u32,
   band: u32,
-  flags: u32, // 1: lengths
+  flags: u32, // 1: lengths, 16: segments
   site: u32,
   rate: f32,
   scale: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 // Bindings 1 and 2: qkv (B, T, 3, NH, HS), dout (B, T, NH, HS).
-@group(0) @binding(3) var<storage, read> lengths: array<u32>; // (B)
+@group(0) @binding(3) var<storage, read> bounds: array<u32>; // (B) or (2, B, T)
 @group(0) @binding(4) var<storage, read> state: array<u32>; // seed_lo, seed_hi, step, micro
 @group(0) @binding(5) var<storage, read> scores: array<f32>; // (B, NH, T, 4 T4)
 @group(0) @binding(6) var<storage, read> stats: array<f32>; // (2, B, NH, T): lse, delta
@@ -35,6 +35,7 @@ struct Params {
 
 // @include "attention_qkv.wgsl"
 // @include "attention_dout.wgsl"
+// @include "attention_bounds.wgsl"
 // @include "philox.wgsl"
 // @include "attention_dropout.wgsl"
 
@@ -47,7 +48,6 @@ fn main(
   let T = params.T;
   let C4 = params.NH * HS4;
   let T4 = (T + 3u) / 4u;
-  let band = params.band;
   let tiles = (T + LANES * R - 1u) / (LANES * R);
   let g = wg.y * nw.x + wg.x;
   let bh = g / tiles;
@@ -55,7 +55,7 @@ fn main(
   let b = bh / params.NH;
   let i = g % tiles;
   let tile = select(i / 2u, tiles - 1u - i / 2u, (i & 1u) == 1u);
-  let length = select(T, min(T, lengths[b]), (params.flags & 1u) == 1u);
+  let length = row_length(b);
   let first = tile * LANES * R;
   let lane = lid.x;
   let head = (bh % params.NH) * HS4;
@@ -76,10 +76,10 @@ fn main(
       key[r * HS4 + d] = qkv4(at + d);
       value[r * HS4 + d] = qkv4(at + C4 + d);
     }
-    span[r] = select(0u, select(min(band, length - j), length - j, band == 0u), j < length);
+    span[r] = select(0u, query_end(b, j) - j, j < length);
   }
   // One past the last query that sees a key of the tile.
-  let end = select(min(length, first + LANES * R - 1u + band), length, band == 0u);
+  let end = query_end(b, first + LANES * R - 1u);
   let last = max(end, 1u) - 1u;
   var t = first;
   loop {

@@ -1,7 +1,7 @@
 // attention_dkv_portable: attention_dkv without subgroups, for any head size up to 256.
 // One workgroup a key of one head; queries in blocks of WG_SIZE from the key's own position on, a
 // thread a query for the scores, then a thread a channel. Dispatch grid(B * NH * T).
-// Reads qkv, dout, lengths (flags & 1), state (flags & 2), scores (flags & 4), stats.
+// Reads qkv, dout, bounds (flags & 17), state (flags & 2), scores (flags & 4), stats.
 // Writes the thirds of dqkv that belong to keys and values: += if flags & 8, else =.
 override WG_SIZE: u32 = 64;
 
@@ -11,7 +11,7 @@ struct Params {
   NH: u32,
   HS: u32,
   band: u32,
-  flags: u32, // 1: lengths, 2: dropout, 4: scores, 8: add to dqkv
+  flags: u32, // 1: lengths, 2: dropout, 4: scores, 8: add to dqkv, 16: segments
   site: u32,
   rate: f32,
   scale: f32,
@@ -22,7 +22,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<f32>; // (B, T, 3, NH, HS)
 @group(0) @binding(2) var<storage, read> dout: array<f32>; // (B, T, NH, HS)
-@group(0) @binding(3) var<storage, read> lengths: array<u32>; // (B)
+@group(0) @binding(3) var<storage, read> bounds: array<u32>; // (B) or (2, B, T)
 @group(0) @binding(4) var<storage, read> state: array<u32>; // seed_lo, seed_hi, step, micro
 @group(0) @binding(5) var<storage, read> scores: array<f32>; // (B, NH, T, columns)
 @group(0) @binding(6) var<storage, read> stats: array<f32>; // (2, B, NH, T): lse, delta
@@ -35,6 +35,7 @@ var<workgroup> dvalue: array<f32, 256>;
 var<workgroup> score_weight: array<f32, WG_SIZE>; // ds
 var<workgroup> value_weight: array<f32, WG_SIZE>; // p keep
 
+// @include "attention_bounds.wgsl"
 // @include "philox.wgsl"
 // @include "attention_dropout.wgsl"
 
@@ -54,14 +55,12 @@ fn main(
   let HS = params.HS;
   let C = params.NH * HS;
   let columns = (T + 3u) / 4u * 4u; // of scores and of the dropout's numbers
-  let band = params.band;
   let g = wg.y * nw.x + wg.x;
   let bh = g / T;
   if (bh >= params.B * params.NH) { return; }
   let b = bh / params.NH;
   let head = (bh % params.NH) * HS;
-  var length = T;
-  if ((params.flags & 1u) != 0u) { length = min(T, lengths[b]); }
+  let length = row_length(b);
   // Seek to q[b, 0, h, 0]; a key is NH heads further, a value another NH.
   let base = b * T * 3u * C + head;
   // Rows are taken from both ends, so that any contiguous share of workgroups is as much work.
@@ -74,8 +73,7 @@ fn main(
     dvalue[d] = 0.0;
   }
   workgroupBarrier();
-  // One past the last query that sees the key; at most j when there is none.
-  let end = select(min(length, j + band), length, band == 0u);
+  let end = query_end(b, j); // at most j when no query sees the key
   for (var t0 = j; t0 < end; t0 += WG_SIZE) {
     let t = t0 + lid.x;
     var ds = 0.0;

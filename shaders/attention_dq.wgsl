@@ -2,7 +2,7 @@
 //   delta[t] = dout[t] · out[t],  p[t, j] = exp(scale q[t] · k[j] - lse[t]) where visible, else 0,
 //   ds[t, j] = p[t, j] (keep[t, j] dout[t] · v[j] - delta[t]),  dq[t] = scale Σ_j ds[t, j] k[j]
 // Mapping, visibility and order of summation as in attention_forward, in blocks of K keys.
-// Reads qkv, out, dout, lengths (if flags & 1), state (if DROPOUT), scores (if SAVED), lse.
+// Reads qkv, out, dout, bounds (if flags & 17), state (if DROPOUT), scores (if SAVED), lse.
 // Writes delta = (second half of stats) and the queries' third of dqkv: += if ADD, else =.
 const LANES: u32 = 8u;
 const HS4: u32 = 8u; // vec4s of a head
@@ -18,7 +18,7 @@ struct Params {
   T: u32,
   NH: u32,
   band: u32,
-  flags: u32, // 1: lengths
+  flags: u32, // 1: lengths, 16: segments
   site: u32,
   rate: f32,
   scale: f32,
@@ -27,13 +27,14 @@ struct Params {
 // Binding 1: qkv (B, T, 3, NH, HS).
 @group(0) @binding(2) var<storage, read> out: array<vec4f>; // (B, T, NH, HS)
 @group(0) @binding(3) var<storage, read> dout: array<vec4f>; // (B, T, NH, HS)
-@group(0) @binding(4) var<storage, read> lengths: array<u32>; // (B)
+@group(0) @binding(4) var<storage, read> bounds: array<u32>; // (B) or (2, B, T)
 @group(0) @binding(5) var<storage, read> state: array<u32>; // seed_lo, seed_hi, step, micro
 @group(0) @binding(6) var<storage, read> scores: array<vec4f>; // (B, NH, T, T4)
 @group(0) @binding(7) var<storage, read_write> stats: array<f32>; // (2, B, NH, T): lse, delta
 @group(0) @binding(8) var<storage, read_write> dqkv: array<vec4f>; // (B, T, 3, NH, HS)
 
 // @include "attention_qkv.wgsl"
+// @include "attention_bounds.wgsl"
 // @include "philox.wgsl"
 // @include "attention_dropout.wgsl"
 
@@ -46,7 +47,6 @@ fn main(
   let T = params.T;
   let C4 = params.NH * HS4;
   let T4 = (T + 3u) / 4u;
-  let band = params.band;
   let tiles = (T + LANES * R - 1u) / (LANES * R);
   let g = wg.y * nw.x + wg.x;
   let bh = g / tiles;
@@ -54,7 +54,7 @@ fn main(
   let b = bh / params.NH;
   let i = g % tiles;
   let tile = select(i / 2u, tiles - 1u - i / 2u, (i & 1u) == 1u);
-  let length = select(T, min(T, lengths[b]), (params.flags & 1u) == 1u);
+  let length = row_length(b);
   let first = tile * LANES * R;
   let lane = lid.x;
   // Seek to q[b, 0, h, 0]; a key is NH heads further, a value another NH.
@@ -81,12 +81,12 @@ fn main(
     }
     lse[r] = stats[bh * T + row];
     delta[r] = (x.x + x.y) + (x.z + x.w);
-    low[r] = select(t + 1u - band, 0u, band == 0u || t < band);
+    low[r] = first_key(b, t);
     span[r] = select(0u, t + 1u - low[r], t < length);
   }
   let end = min(first + LANES * R, length); // one past the last visible key of the tile
   let last = max(end, 1u) - 1u;
-  var j = select(first + 1u - band, 0u, band == 0u || first < band) / K * K;
+  var j = first_key(b, first) / K * K;
   loop {
     var keys: array<vec4f, LOADS>;
     var values: array<vec4f, LOADS>;

@@ -1,6 +1,6 @@
 // attention_dq_portable: attention_dq without subgroups, for any head size up to 256.
 // Mapping and order of summation as in attention_forward_portable. Dispatch grid(B * NH * T).
-// Reads qkv, out, dout, lengths (flags & 1), state (flags & 2), scores (flags & 4), lse.
+// Reads qkv, out, dout, bounds (flags & 17), state (flags & 2), scores (flags & 4), lse.
 // Writes delta = (second half of stats) and the queries' third of dqkv: += if flags & 8, else =.
 override WG_SIZE: u32 = 64;
 
@@ -10,7 +10,7 @@ struct Params {
   NH: u32,
   HS: u32,
   band: u32,
-  flags: u32, // 1: lengths, 2: dropout, 4: scores, 8: add to dqkv
+  flags: u32, // 1: lengths, 2: dropout, 4: scores, 8: add to dqkv, 16: segments
   site: u32,
   rate: f32,
   scale: f32,
@@ -22,7 +22,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> qkv: array<f32>; // (B, T, 3, NH, HS)
 @group(0) @binding(2) var<storage, read> out: array<f32>; // (B, T, NH, HS)
 @group(0) @binding(3) var<storage, read> dout: array<f32>; // (B, T, NH, HS)
-@group(0) @binding(4) var<storage, read> lengths: array<u32>; // (B)
+@group(0) @binding(4) var<storage, read> bounds: array<u32>; // (B) or (2, B, T)
 @group(0) @binding(5) var<storage, read> state: array<u32>; // seed_lo, seed_hi, step, micro
 @group(0) @binding(6) var<storage, read> scores: array<f32>; // (B, NH, T, columns)
 @group(0) @binding(7) var<storage, read_write> stats: array<f32>; // (2, B, NH, T): lse, delta
@@ -34,6 +34,7 @@ var<workgroup> sums: array<f32, 256>; // of the channels of dq
 var<workgroup> weight: array<f32, WG_SIZE>; // ds
 var<workgroup> partial: array<f32, WG_SIZE>;
 
+// @include "attention_bounds.wgsl"
 // @include "philox.wgsl"
 // @include "attention_dropout.wgsl"
 
@@ -69,14 +70,12 @@ fn main(
   let HS = params.HS;
   let C = params.NH * HS;
   let columns = (T + 3u) / 4u * 4u; // of scores and of the dropout's numbers
-  let band = params.band;
   let g = wg.y * nw.x + wg.x;
   let bh = g / T;
   if (bh >= params.B * params.NH) { return; }
   let b = bh / params.NH;
   let head = (bh % params.NH) * HS;
-  var length = T;
-  if ((params.flags & 1u) != 0u) { length = min(T, lengths[b]); }
+  let length = row_length(b);
   // Seek to q[b, 0, h, 0]; a key is NH heads further, a value another NH.
   let base = b * T * 3u * C + head;
   // Rows are taken from both ends, so that any contiguous share of workgroups is as much work.
@@ -91,7 +90,7 @@ fn main(
   }
   let delta = tree(lid.x, product, false);
   let lse = stats[bh * T + t];
-  let low = select(t + 1u - band, 0u, band == 0u || t < band); // first visible key
+  let low = first_key(b, t); // first visible key
   let end = select(0u, t + 1u, t < length); // one past the last one
   for (var j0 = low / WG_SIZE * WG_SIZE; j0 < end; j0 += WG_SIZE) {
     let j = j0 + lid.x;

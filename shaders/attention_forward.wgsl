@@ -1,14 +1,15 @@
 // attention_forward: causal self-attention over packed queries, keys and values, in one pass.
 //   s[t, j] = scale q[t] · k[j],  p[t, :] = softmax of s[t, :] over the visible j,
 //   out[t] = Σ_j p[t, j] keep[t, j] v[j],  lse[t] = log Σ_j exp s[t, j]
-// Query t sees keys t - band < j <= t (band 0: 0 <= j <= t), if t < length; else out = lse = 0.
+// Query t sees keys t - band < j <= t (band 0: 0 <= j <= t) of its segment, if t < length; else
+// out = lse = 0. See attention_bounds.
 // One workgroup of LANES threads a tile of LANES * R queries of one head, a thread R queries; keys
 // and values come in blocks of four, loaded by all lanes and passed around by shuffles. Tiles of
 // one head are taken from both ends, so that any contiguous share of workgroups is as much work.
 // Keys are blocked by absolute position and summed in order: a row's bits do not depend on T, B or
 // on the other rows (reduction "attention4").
 // Dispatch grid(B * NH * ceil(T / (LANES * R))); the head size is 4 * HS4, LANES a multiple of 4.
-// Reads qkv, lengths (if flags & 1), state (if DROPOUT). Writes out =, lse = (first half of stats),
+// Reads qkv, bounds (if flags & 17), state (if DROPOUT). Writes out =, lse = (first half of stats),
 // scores = (if SAVE; blocks without a visible key are left as they are).
 const LANES: u32 = 8u;
 const HS4: u32 = 8u; // vec4s of a head
@@ -22,20 +23,21 @@ struct Params {
   T: u32,
   NH: u32,
   band: u32,
-  flags: u32, // 1: lengths
+  flags: u32, // 1: lengths, 16: segments
   site: u32,
   rate: f32,
   scale: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 // Binding 1: qkv (B, T, 3, NH, HS).
-@group(0) @binding(2) var<storage, read> lengths: array<u32>; // (B)
+@group(0) @binding(2) var<storage, read> bounds: array<u32>; // (B) or (2, B, T)
 @group(0) @binding(3) var<storage, read> state: array<u32>; // seed_lo, seed_hi, step, micro
 @group(0) @binding(4) var<storage, read_write> out: array<vec4f>; // (B, T, NH, HS)
 @group(0) @binding(5) var<storage, read_write> stats: array<f32>; // (2, B, NH, T): lse, delta
 @group(0) @binding(6) var<storage, read_write> scores: array<vec4f>; // (B, NH, T, T4)
 
 // @include "attention_qkv.wgsl"
+// @include "attention_bounds.wgsl"
 // @include "philox.wgsl"
 // @include "attention_dropout.wgsl"
 
@@ -50,7 +52,6 @@ fn main(
   let T = params.T;
   let C4 = params.NH * HS4;
   let T4 = (T + 3u) / 4u;
-  let band = params.band;
   let tiles = (T + LANES * R - 1u) / (LANES * R);
   let g = wg.y * nw.x + wg.x;
   let bh = g / tiles;
@@ -58,7 +59,7 @@ fn main(
   let b = bh / params.NH;
   let i = g % tiles;
   let tile = select(i / 2u, tiles - 1u - i / 2u, (i & 1u) == 1u);
-  let length = select(T, min(T, lengths[b]), (params.flags & 1u) == 1u);
+  let length = row_length(b);
   let first = tile * LANES * R;
   let lane = lid.x;
   // Seek to q[b, 0, h, 0]; a key is NH heads further, a value another NH.
@@ -78,12 +79,12 @@ fn main(
       q[r * HS4 + d] = qkv4(base + min(t, T - 1u) * 3u * C4 + d) * params.scale;
     }
     top[r] = LOWEST;
-    low[r] = select(t + 1u - band, 0u, band == 0u || t < band);
+    low[r] = first_key(b, t);
     span[r] = select(0u, t + 1u - low[r], t < length);
   }
   let end = min(first + LANES * R, length); // one past the last visible key of the tile
   let last = max(end, 1u) - 1u;
-  var j = select(first + 1u - band, 0u, band == 0u || first < band) / 4u * 4u;
+  var j = first_key(b, first) / 4u * 4u;
   // The test comes after the body: a loop that ends at its head costs one body more on llvmpipe.
   loop {
     var s: array<f32, 4u * R>;

@@ -2,7 +2,7 @@
 // One workgroup a query of one head; keys in blocks of WG_SIZE by absolute position, a thread a key
 // for the scores, then a thread a channel for the values (reduction "attention_portable<WG_SIZE>").
 // Dispatch grid(B * NH * T). WG_SIZE is a power of two.
-// Reads qkv, lengths (flags & 1), state (flags & 2). Writes out =, lse = (first half of stats),
+// Reads qkv, bounds (flags & 17), state (flags & 2). Writes out =, lse = (first half of stats),
 // scores = (flags & 4; blocks without a visible key are left as they are).
 override WG_SIZE: u32 = 64;
 
@@ -12,7 +12,7 @@ struct Params {
   NH: u32,
   HS: u32,
   band: u32,
-  flags: u32, // 1: lengths, 2: dropout, 4: scores, 8: add to dqkv
+  flags: u32, // 1: lengths, 2: dropout, 4: scores, 8: add to dqkv, 16: segments
   site: u32,
   rate: f32,
   scale: f32,
@@ -22,7 +22,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<f32>; // (B, T, 3, NH, HS)
-@group(0) @binding(2) var<storage, read> lengths: array<u32>; // (B)
+@group(0) @binding(2) var<storage, read> bounds: array<u32>; // (B) or (2, B, T)
 @group(0) @binding(3) var<storage, read> state: array<u32>; // seed_lo, seed_hi, step, micro
 @group(0) @binding(4) var<storage, read_write> out: array<f32>; // (B, T, NH, HS)
 @group(0) @binding(5) var<storage, read_write> stats: array<f32>; // (2, B, NH, T): lse, delta
@@ -33,6 +33,7 @@ var<workgroup> sums: array<f32, 256>; // of the channels of out
 var<workgroup> weight: array<f32, WG_SIZE>;
 var<workgroup> partial: array<f32, WG_SIZE>;
 
+// @include "attention_bounds.wgsl"
 // @include "philox.wgsl"
 // @include "attention_dropout.wgsl"
 
@@ -70,14 +71,12 @@ fn main(
   let HS = params.HS;
   let C = params.NH * HS;
   let columns = (T + 3u) / 4u * 4u; // of scores and of the dropout's numbers
-  let band = params.band;
   let g = wg.y * nw.x + wg.x;
   let bh = g / T;
   if (bh >= params.B * params.NH) { return; }
   let b = bh / params.NH;
   let head = (bh % params.NH) * HS;
-  var length = T;
-  if ((params.flags & 1u) != 0u) { length = min(T, lengths[b]); }
+  let length = row_length(b);
   // Seek to q[b, 0, h, 0]; a key is NH heads further, a value another NH.
   let base = b * T * 3u * C + head;
   // Rows are taken from both ends, so that any contiguous share of workgroups is as much work.
@@ -87,7 +86,7 @@ fn main(
     sums[d] = 0.0;
   }
   workgroupBarrier();
-  let low = select(t + 1u - band, 0u, band == 0u || t < band); // first visible key
+  let low = first_key(b, t); // first visible key
   let end = select(0u, t + 1u, t < length); // one past the last one
   var top = LOWEST; // largest score so far
   var sum = 0.0; // of exp(score - top)

@@ -4,7 +4,7 @@
 // A workgroup takes 32 keys of one head, and the queries that see them 32 at a time, in order; see
 // attention_tile. The first keys of a head, which most queries see, come first.
 // Dispatch grid(B * NH * ceil(T / 32)).
-// Reads qkv, dout, lengths (if flags & 1), state (if DROPOUT), stats.
+// Reads qkv, dout, bounds (if flags & 17), state (if DROPOUT), stats.
 // Writes the thirds of dqkv that belong to keys and values: += if ADD, else =.
 const HS4: u32 = 16u; // vec4s of a head
 const DC: u32 = (HS4 + 7u) / 8u; // vec4s of a result's row a thread
@@ -18,7 +18,7 @@ struct Params {
   T: u32,
   NH: u32,
   band: u32,
-  flags: u32, // 1: lengths
+  flags: u32, // 1: lengths, 16: segments
   site: u32,
   rate: f32,
   scale: f32,
@@ -26,12 +26,13 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>; // (B, T, 3, NH, HS)
 @group(0) @binding(2) var<storage, read> dout: array<vec4f>; // (B, T, NH, HS)
-@group(0) @binding(3) var<storage, read> lengths: array<u32>; // (B)
+@group(0) @binding(3) var<storage, read> bounds: array<u32>; // (B) or (2, B, T)
 @group(0) @binding(4) var<storage, read> state: array<u32>; // seed_lo, seed_hi, step, micro
 @group(0) @binding(5) var<storage, read> stats: array<f32>; // (2, B, NH, T): lse, delta
 @group(0) @binding(6) var<storage, read_write> dqkv: array<vec4f>; // (B, T, 3, NH, HS)
 
 // @include "attention_tile.wgsl"
+// @include "attention_bounds.wgsl"
 // @include "philox.wgsl"
 // @include "attention_dropout.wgsl"
 
@@ -54,14 +55,13 @@ fn main(
   let T = params.T;
   let C4 = params.NH * HS4;
   let T4 = (T + 3u) / 4u;
-  let band = params.band;
   let tiles = (T + SIDE - 1u) / SIDE;
   let g = wg.y * nw.x + wg.x;
   let bh = g % (params.B * params.NH);
   if (g / (params.B * params.NH) >= tiles) { return; }
   let first = g / (params.B * params.NH) * SIDE;
   let b = bh / params.NH;
-  let length = select(T, min(T, lengths[b]), (params.flags & 1u) == 1u);
+  let length = row_length(b);
   let head = (bh % params.NH) * HS4;
   // Seek to q[b, 0, h, 0]; a key is NH heads further, a value another NH.
   let base = b * T * 3u * C4 + head;
@@ -75,10 +75,15 @@ fn main(
   var dv: array<vec4f, 4u * DC>;
   let key = first + 4u * tx + vec4u(0, 1, 2, 3);
   // Number of queries that see a key, from its position on.
-  let most = select(min(vec4u(band), length - key), length - key, vec4<bool>(band == 0u));
-  let span = select(vec4u(0), most, key < vec4u(length));
+  let ends = vec4u(
+    query_end(b, key.x),
+    query_end(b, key.y),
+    query_end(b, key.z),
+    query_end(b, key.w),
+  );
+  let span = select(vec4u(0), ends - key, key < vec4u(length));
   // One past the last query that sees a key of the tile.
-  let end = select(min(length, first + SIDE - 1u + band), length, band == 0u);
+  let end = query_end(b, first + SIDE - 1u);
   // The next tile is on its way from memory while this one is worked on. Beyond the last query that
   // one again: what padding holds may be no number.
   let last = max(end, 1u) - 1u;

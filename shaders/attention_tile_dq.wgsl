@@ -2,7 +2,7 @@
 //   delta[t] = dout[t] · out[t],  p[t, j] = exp(scale q[t] · k[j] - lse[t]) where visible, else 0,
 //   ds[t, j] = p[t, j] (keep[t, j] dout[t] · v[j] - delta[t]),  dq[t] = scale Σ_j ds[t, j] k[j]
 // Mapping, visibility and order of summation as in attention_tile_forward.
-// Reads qkv, out, dout, lengths (if flags & 1), state (if DROPOUT), lse.
+// Reads qkv, out, dout, bounds (if flags & 17), state (if DROPOUT), lse.
 // Writes delta = (second half of stats) and the queries' third of dqkv: += if ADD, else =.
 const HS4: u32 = 16u; // vec4s of a head
 const DC: u32 = (HS4 + 7u) / 8u; // vec4s of a result's row a thread
@@ -16,7 +16,7 @@ struct Params {
   T: u32,
   NH: u32,
   band: u32,
-  flags: u32, // 1: lengths
+  flags: u32, // 1: lengths, 16: segments
   site: u32,
   rate: f32,
   scale: f32,
@@ -25,12 +25,13 @@ struct Params {
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>; // (B, T, 3, NH, HS)
 @group(0) @binding(2) var<storage, read> out: array<vec4f>; // (B, T, NH, HS)
 @group(0) @binding(3) var<storage, read> dout: array<vec4f>; // (B, T, NH, HS)
-@group(0) @binding(4) var<storage, read> lengths: array<u32>; // (B)
+@group(0) @binding(4) var<storage, read> bounds: array<u32>; // (B) or (2, B, T)
 @group(0) @binding(5) var<storage, read> state: array<u32>; // seed_lo, seed_hi, step, micro
 @group(0) @binding(6) var<storage, read_write> stats: array<f32>; // (2, B, NH, T): lse, delta
 @group(0) @binding(7) var<storage, read_write> dqkv: array<vec4f>; // (B, T, 3, NH, HS)
 
 // @include "attention_tile.wgsl"
+// @include "attention_bounds.wgsl"
 // @include "philox.wgsl"
 // @include "attention_dropout.wgsl"
 
@@ -52,14 +53,13 @@ fn main(
   let T = params.T;
   let C4 = params.NH * HS4;
   let T4 = (T + 3u) / 4u;
-  let band = params.band;
   let tiles = (T + SIDE - 1u) / SIDE;
   let g = wg.y * nw.x + wg.x;
   let bh = g % (params.B * params.NH);
   if (g / (params.B * params.NH) >= tiles) { return; }
   let first = (tiles - 1u - g / (params.B * params.NH)) * SIDE;
   let b = bh / params.NH;
-  let length = select(T, min(T, lengths[b]), (params.flags & 1u) == 1u);
+  let length = row_length(b);
   let head = (bh % params.NH) * HS4;
   // Seek to q[b, 0, h, 0]; a key is NH heads further, a value another NH.
   let base = b * T * 3u * C4 + head;
@@ -94,10 +94,10 @@ fn main(
   workgroupBarrier();
 
   var dq: array<vec4f, 4u * DC>;
-  let low = select(t + 1u - band, vec4u(0), vec4<bool>(band == 0u) | (t < vec4u(band)));
+  let low = vec4u(first_key(b, t.x), first_key(b, t.y), first_key(b, t.z), first_key(b, t.w));
   let span = select(vec4u(0), t + 1u - low, t < vec4u(length)); // number of visible keys
   let end = min(first + SIDE, length); // one past the last visible key of the tile
-  let nearest = select(first + 1u - band, 0u, band == 0u || first < band); // first visible key
+  let nearest = first_key(b, first); // of the tile
   // The next tile is on its way from memory while this one is worked on. Beyond the last visible key
   // that one again: what padding holds may be no number.
   let last = max(end, 1u) - 1u;

@@ -1,13 +1,14 @@
 // attention_tile_forward: causal self-attention over packed queries, keys and values, for GPUs.
 //   s[t, j] = scale q[t] · k[j],  p[t, :] = softmax of s[t, :] over the visible j,
 //   out[t] = Σ_j p[t, j] keep[t, j] v[j],  lse[t] = log Σ_j exp s[t, j]
-// Query t sees keys t - band < j <= t (band 0: 0 <= j <= t), if t < length; else out = lse = 0.
+// Query t sees keys t - band < j <= t (band 0: 0 <= j <= t) of its segment, if t < length; else
+// out = lse = 0. See attention_bounds.
 // A workgroup takes 32 queries of one head, and the keys that they see 32 at a time, through
 // workgroup memory; see attention_tile. The largest tiles of a head come first.
 // Keys are blocked by absolute position and summed in order: a row's bits do not depend on T, B or
 // on the other rows (reduction "attention32").
 // Dispatch grid(B * NH * ceil(T / 32)); the head size is 4 * HS4.
-// Reads qkv, lengths (if flags & 1), state (if DROPOUT). Writes out =, lse = (first half of stats).
+// Reads qkv, bounds (if flags & 17), state (if DROPOUT). Writes out =, lse = (first half of stats).
 const HS4: u32 = 16u; // vec4s of a head
 const DC: u32 = (HS4 + 7u) / 8u; // vec4s of a result's row a thread
 const UD: u32 = 4u; // vec4s of a head in one go, a divisor of HS4
@@ -19,19 +20,20 @@ struct Params {
   T: u32,
   NH: u32,
   band: u32,
-  flags: u32, // 1: lengths
+  flags: u32, // 1: lengths, 16: segments
   site: u32,
   rate: f32,
   scale: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>; // (B, T, 3, NH, HS)
-@group(0) @binding(2) var<storage, read> lengths: array<u32>; // (B)
+@group(0) @binding(2) var<storage, read> bounds: array<u32>; // (B) or (2, B, T)
 @group(0) @binding(3) var<storage, read> state: array<u32>; // seed_lo, seed_hi, step, micro
 @group(0) @binding(4) var<storage, read_write> out: array<vec4f>; // (B, T, NH, HS)
 @group(0) @binding(5) var<storage, read_write> stats: array<f32>; // (2, B, NH, T): lse, delta
 
 // @include "attention_tile.wgsl"
+// @include "attention_bounds.wgsl"
 // @include "philox.wgsl"
 // @include "attention_dropout.wgsl"
 
@@ -54,14 +56,13 @@ fn main(
   let T = params.T;
   let C4 = params.NH * HS4;
   let T4 = (T + 3u) / 4u;
-  let band = params.band;
   let tiles = (T + SIDE - 1u) / SIDE;
   let g = wg.y * nw.x + wg.x;
   let bh = g % (params.B * params.NH);
   if (g / (params.B * params.NH) >= tiles) { return; }
   let first = (tiles - 1u - g / (params.B * params.NH)) * SIDE;
   let b = bh / params.NH;
-  let length = select(T, min(T, lengths[b]), (params.flags & 1u) == 1u);
+  let length = row_length(b);
   // Seek to q[b, 0, h, 0]; a key is NH heads further, a value another NH.
   let base = b * T * 3u * C4 + (bh % params.NH) * HS4;
 
@@ -73,10 +74,10 @@ fn main(
   var top = vec4f(LOWEST); // largest score so far, by query
   var sum = vec4f(0); // of exp(score - top), over this thread's keys
   let t = first + 4u * ty + vec4u(0, 1, 2, 3);
-  let low = select(t + 1u - band, vec4u(0), vec4<bool>(band == 0u) | (t < vec4u(band)));
+  let low = vec4u(first_key(b, t.x), first_key(b, t.y), first_key(b, t.z), first_key(b, t.w));
   let span = select(vec4u(0), t + 1u - low, t < vec4u(length)); // number of visible keys
   let end = min(first + SIDE, length); // one past the last visible key of the tile
-  let nearest = select(first + 1u - band, 0u, band == 0u || first < band); // first visible key
+  let nearest = first_key(b, first); // of the tile
   // The next tile is on its way from memory while this one is worked on. Beyond the last visible key
   // that one again: what padding holds may be no number.
   let last = max(end, 1u) - 1u;

@@ -29,6 +29,8 @@ export interface DecoderInputs {
   buckets?: Tensor;
   /** (B) live tokens of each row, u32; absent when all T are. */
   lengths?: Tensor;
+  /** In place of lengths: rows that hold several texts each. */
+  packed?: PackedInputs;
   /** For training; absent where nothing is dropped. */
   dropout?: DecoderDropout;
   /**
@@ -40,6 +42,16 @@ export interface DecoderInputs {
   recompute?: boolean;
   /** Keys and values of earlier tokens, for inference: ids are then (N, 1), rows as it says. */
   cache?: DecoderCache;
+}
+
+/** Where each token of rows of several texts is: none sees another text, positions begin anew. */
+export interface PackedInputs {
+  /** (2, B, T) u32: where the text of each token starts in its row, and where it ends. */
+  readonly segments: Tensor;
+  /** (B, T) u32: the token's place in its text. */
+  readonly positions: Tensor;
+  /** `buildBuckets(positions)`, for the gradient of their embedding. */
+  readonly positionBuckets?: Tensor | undefined;
 }
 
 /** A cache for every block, and where the rows of a replay are in it. */
@@ -77,13 +89,16 @@ export function decoder(plan: Plan, weights: Weights, inputs: DecoderInputs): Te
     );
   }
   const { wte, wpe } = embeddingNames(config);
+  const positions = inputs.cache?.rows.positions ?? inputs.packed?.positions;
+  const positionBuckets = inputs.packed?.positionBuckets;
   let x = embedding(
     plan,
     inputs.ids,
     { wte: weights.sharded(wte), wpe: weights.parameter(wpe) },
     {
       ...(inputs.buckets ? { buckets: inputs.buckets } : {}),
-      ...(inputs.cache ? { positions: inputs.cache.rows.positions } : {}),
+      ...(positions ? { positions } : {}),
+      ...(positionBuckets ? { positionBuckets } : {}),
     },
   );
   if (inputs.dropout) x = dropout(plan, x, { ...inputs.dropout, site: 0 });
@@ -140,6 +155,7 @@ function attentionLayer(
     : attention(plan, qkv, {
       ...shape,
       ...(inputs.lengths ? { lengths: inputs.lengths } : {}),
+      ...(inputs.packed ? { segments: inputs.packed.segments } : {}),
       ...(inputs.dropout ? { dropout: dropoutAt(inputs, site)! } : {}),
     });
   return project(plan, weights, names.attentionOut, mixed, residual, dropoutAt(inputs, site + 1));

@@ -1,6 +1,6 @@
 /**
- * Causal self-attention over packed queries, keys and values, dense or locally banded, with its
- * gradient.
+ * Causal self-attention over packed queries, keys and values, dense or locally banded, over whole
+ * rows or the texts that share one, with its gradient.
  *
  * out[t] = Σ_j dropout(softmax_j(q[t] · k[j] / √HS)) v[j] over the keys that query t sees. Scores
  * are never stored ("flash", Dao et al. 2022, https://arxiv.org/abs/2205.14135) or kept for the
@@ -13,6 +13,7 @@ import { defineKernel, type KernelSource } from "../gpu/kernel.ts";
 import { type Binding, grid, type Plan, read, readWrite, texture, write } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { fitsTexture, prefersTextures } from "../gpu/texture.ts";
+import boundsSource from "../../shaders/attention_bounds.wgsl" with { type: "text" };
 import bufferSource from "../../shaders/attention_buffer.wgsl" with { type: "text" };
 import dkvPortableSource from "../../shaders/attention_dkv_portable.wgsl" with { type: "text" };
 import dkvSource from "../../shaders/attention_dkv.wgsl" with { type: "text" };
@@ -40,6 +41,7 @@ const define = (name: string, source: string, suffix = "", more: Record<string, 
     file: `shaders/attention_${name}.wgsl`,
     includes: {
       "philox.wgsl": philoxSource,
+      "attention_bounds.wgsl": boundsSource,
       "attention_dropout.wgsl": dropoutSource,
       "attention_tile.wgsl": tileSource,
       ...more,
@@ -86,6 +88,11 @@ export interface AttentionOptions {
   band?: number;
   /** (B) u32: positions from `length` on are padding: they see nothing and are not seen. */
   lengths?: Tensor;
+  /**
+   * (2, B, T) u32, in place of lengths: where in its row the segment of each token starts, and where
+   * it ends. A token sees its own segment alone, so that texts which share a row do not meet.
+   */
+  segments?: Tensor;
   /** Dropout on the probabilities, replayed in the backward and never stored. @default none */
   dropout?: DropoutOptions;
   /**
@@ -116,7 +123,7 @@ interface Shape {
  * @throws {RangeError} When a shape or option does not fit.
  */
 export function attention(plan: Plan, qkv: Tensor, options: AttentionOptions): Tensor {
-  const { heads: NH, lengths, dropout } = options;
+  const { heads: NH, dropout } = options;
   const { B, T, HS } = checkShapes(qkv, options);
   const rate = dropout?.rate ?? 0;
   const saved = plan.training && options.kind === "materialised";
@@ -131,9 +138,10 @@ export function attention(plan: Plan, qkv: Tensor, options: AttentionOptions): T
   const stats = plan.activation("stats", [2, B, NH, T]);
   const columns = Math.ceil(T / 4) * 4;
   const scores = saved ? plan.activation("scores", [B, NH, T, columns]) : undefined;
-  const rowLengths = read(lengths ?? none("read", "u32"));
+  const bounds = read(options.lengths ?? options.segments ?? none("read", "u32"));
   const state = read(rate > 0 ? dropout!.state.tensor : none("read", "u32"));
-  // Multiply-adds of one product over all pairs that see each other, times two.
+  // Multiply-adds of one product over all pairs that see each other, times two; where segments share
+  // a row, which are not known yet, over all that could.
   const pairs = visiblePairs(T, options.band ?? 0);
   const productFlops = 2 * B * NH * pairs * HS;
 
@@ -150,7 +158,7 @@ export function attention(plan: Plan, qkv: Tensor, options: AttentionOptions): T
   const tiled = family(device, HS, saved) === "tile";
   record("forward", false, 2, [
     readOften(qkv),
-    rowLengths,
+    bounds,
     state,
     write(out),
     write(stats),
@@ -168,7 +176,7 @@ export function attention(plan: Plan, qkv: Tensor, options: AttentionOptions): T
       readOften(qkv),
       read(out),
       read(dout),
-      rowLengths,
+      bounds,
       state,
       ...kept,
       readWrite(stats),
@@ -177,7 +185,7 @@ export function attention(plan: Plan, qkv: Tensor, options: AttentionOptions): T
     record("dkv", to.add, saved ? 2 : 3, [
       readOften(qkv),
       readOften(dout),
-      rowLengths,
+      bounds,
       state,
       ...kept,
       read(stats),
@@ -193,11 +201,12 @@ function choose(
   pass: Pass,
   add: boolean,
   { B, T, NH, HS, saved, textured }: Shape,
-  { band = 0, lengths, dropout, workgroupSize = 64 }: AttentionOptions,
+  { band = 0, lengths, segments, dropout, workgroupSize = 64 }: AttentionOptions,
 ): { kernel: Kernel; groups: [number, number, number]; params: Record<string, number> } {
   const rate = dropout?.rate ?? 0;
   const drops = rate > 0;
   const common = { B, T, NH, band, site: dropout?.site ?? 0, rate, scale: 1 / Math.sqrt(HS) };
+  const bounded = (lengths ? 1 : 0) | (segments ? 16 : 0);
   const kind = family(device, HS, saved);
   if (kind === "tile") {
     const HS4 = HS / 4;
@@ -207,10 +216,10 @@ function choose(
       ? device.kernel(TILE[pass], tune)
       : device.kernel(TILE[pass], { ...tune, ADD: add ? 1 : 0 });
     const groups = grid(B * NH * Math.ceil(T / TILE_SIDE));
-    return { kernel, groups, params: { ...common, flags: lengths ? 1 : 0 } };
+    return { kernel, groups, params: { ...common, flags: bounded } };
   }
   if (kind === "portable") {
-    const flags = (lengths ? 1 : 0) | (drops ? 2 : 0) | (saved ? 4 : 0) | (add ? 8 : 0);
+    const flags = bounded | (drops ? 2 : 0) | (saved ? 4 : 0) | (add ? 8 : 0);
     return {
       kernel: device.kernel(PORTABLE[pass], {}, { WG_SIZE: workgroupSize }),
       groups: grid(B * NH * T),
@@ -230,7 +239,7 @@ function choose(
   return {
     kernel: device.kernel((textured ? TEXTURE : SUBGROUP)[pass] as KernelSource, tune),
     groups: grid(B * NH * Math.ceil(T / (device.lanes * tile.R))),
-    params: { ...common, flags: lengths ? 1 : 0 },
+    params: { ...common, flags: bounded },
   };
 }
 
@@ -286,7 +295,7 @@ function visiblePairs(T: number, band: number): number {
 
 function checkShapes(
   qkv: Tensor,
-  { heads, band = 0, lengths, dropout }: AttentionOptions,
+  { heads, band = 0, lengths, segments, dropout }: AttentionOptions,
 ): { B: number; T: number; HS: number } {
   const fail = (want: string, state: string): never => {
     throw new RangeError(`Cannot record attention: ${want}: got ${state}`);
@@ -304,6 +313,11 @@ function checkShapes(
   if (lengths && (lengths.dtype !== "u32" || lengths.count !== B)) {
     fail(`"${lengths.label}" must be (${B}) u32`, `(${lengths.shape.join(", ")}) ${lengths.dtype}`);
   }
+  if (segments && (segments.dtype !== "u32" || segments.shape.join() !== [2, B, T].join())) {
+    const got = `(${segments.shape.join(", ")}) ${segments.dtype}`;
+    fail(`"${segments.label}" must be (2, ${B}, ${T}) u32`, got);
+  }
+  if (lengths && segments) fail("lengths or segments", "both");
   if (dropout && !(dropout.rate >= 0 && dropout.rate < 1)) {
     fail(`a dropout rate in [0, 1)`, `${dropout.rate}`);
   }

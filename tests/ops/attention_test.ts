@@ -25,6 +25,8 @@ interface Case {
   HS: number;
   band?: number;
   lengths?: readonly number[];
+  /** Lengths of the texts that share a row, the same in each; they fill it. */
+  texts?: readonly number[];
   drops?: boolean;
   kind?: "flash" | "materialised";
   workgroupSize?: number;
@@ -38,6 +40,19 @@ function keep({ T, NH }: Case): (b: number, h: number, t: number, j: number) => 
     const group = ((b * NH + h) * T + t) * groups + Math.floor(j / 4);
     const word = philox4x32([group, site, step, micro], seed)[j % 4]!;
     return uniformFromU32(word) >= rate ? 1 / (1 - rate) : 0;
+  };
+}
+
+/** Which text each token is of, (B, T), and where that starts and ends, (2, B, T). */
+function textsOf({ B, texts }: Case): { texts?: number[]; segments?: number[] } {
+  if (!texts) return {};
+  const ends = texts.map((_, i) => texts.slice(0, i + 1).reduce((a, b) => a + b));
+  const row = (value: (i: number) => number) =>
+    texts.flatMap((length, i) => new Array<number>(length).fill(value(i)));
+  const rows = (value: (i: number) => number) => new Array(B).fill(row(value)).flat();
+  return {
+    texts: rows((i) => i),
+    segments: [...rows((i) => ends[i]! - texts[i]!), ...rows((i) => ends[i]!)],
   };
 }
 
@@ -65,12 +80,17 @@ async function run(
   const plan = own(new Plan(device, { label: "attention", training: true }));
   plan.variable(inp);
   const outs: Tensor[] = [];
-  for (const { lengths, drops, band, kind, workgroupSize } of cases) {
+  for (const shape of cases) {
+    const { lengths, drops, band, kind, workgroupSize } = shape;
     const options: AttentionOptions = { heads: NH };
     if (band !== undefined) options.band = band;
     if (kind !== undefined) options.kind = kind;
     if (workgroupSize !== undefined) options.workgroupSize = workgroupSize;
     if (lengths) options.lengths = own(device.upload("lengths", [B], Uint32Array.from(lengths)));
+    const { segments } = textsOf(shape);
+    if (segments) {
+      options.segments = own(device.upload("segments", [2, B, T], Uint32Array.from(segments)));
+    }
     if (drops) {
       const { rate, site, seed, step, micro } = DROPOUT;
       const state = own(dropoutState(device));
@@ -102,7 +122,8 @@ const data = ({ B, T, NH, HS }: Case) => ({
 async function check(device: Device, shape: Case): Promise<void> {
   const { qkv, dout } = data(shape);
   const { outs, dqkv } = await run(device, [shape], qkv, dout);
-  const dims = { ...shape, keep: shape.drops ? keep(shape) : undefined };
+  const { texts } = textsOf(shape);
+  const dims = { ...shape, texts, keep: shape.drops ? keep(shape) : undefined };
   assertClose(outs[0]!, attentionForward(qkv, dims).out, { ...FORWARD, label: "out" });
   assertClose(dqkv, attentionBackward(dout, qkv, dims), { ...BACKWARD, label: "dqkv" });
 }
@@ -124,6 +145,10 @@ const SHAPES: readonly Case[] = [
   { B: 2, T: 17, NH: 3, HS: 5 },
   { B: 2, T: 129, NH: 1, HS: 5, band: 5, lengths: [70, 129] },
   { B: 1, T: 17, NH: 1, HS: 256 },
+  { B: 2, T: 3, NH: 1, HS: 4, texts: [1, 1, 1] },
+  { B: 2, T: 129, NH: 3, HS: 32, texts: [3, 61, 1, 31, 32, 1] },
+  { B: 1, T: 97, NH: 1, HS: 16, band: 7, texts: [5, 40, 52] },
+  { B: 2, T: 70, NH: 1, HS: 5, texts: [33, 37] },
 ];
 /** Those that need kernels of their own. */
 const VARIANTS: readonly Case[] = [
@@ -131,6 +156,8 @@ const VARIANTS: readonly Case[] = [
   { B: 2, T: 65, NH: 3, HS: 16, drops: true, band: 33, lengths: [65, 18] },
   { B: 1, T: 70, NH: 2, HS: 32, drops: true },
   { B: 1, T: 70, NH: 2, HS: 32, kind: "materialised", drops: true },
+  { B: 2, T: 66, NH: 2, HS: 16, drops: true, texts: [30, 1, 35] },
+  { B: 1, T: 66, NH: 2, HS: 16, kind: "materialised", texts: [30, 1, 35] },
 ];
 
 for (const shape of [...SHAPES, ...VARIANTS]) {
@@ -219,6 +246,25 @@ for (const [suffix, options] of KINDS) {
     assertEquals(await run(device, [shape], qkv, dout), want);
   }, options);
 
+  gpuTest(
+    `attention()${suffix} gives a text the same bits whatever the others of its row hold`,
+    async (device) => {
+      const shape: Case = { B: 1, T: 70, NH: 2, HS: 16, texts: [5, 37, 28] };
+      const { qkv, dout } = data(shape);
+      const want = await run(device, [shape], qkv, dout);
+      const [from, to] = [5, 42]; // the text in the middle
+      for (let i = from * 96; i < to * 96; i++) qkv[i] = 7 - 100 * qkv[i]!;
+      for (let i = from * 32; i < to * 32; i++) dout[i] = 7 - 100 * dout[i]!;
+      const got = await run(device, [shape], qkv, dout);
+      for (const { outs, dqkv } of [want, got]) { // the others' must be as they were
+        outs[0]!.fill(0, from * 32, to * 32);
+        dqkv.fill(0, from * 96, to * 96);
+      }
+      assertEquals(got, want);
+    },
+    options,
+  );
+
   gpuTest(`attention()${suffix} folds more heads than a dispatch dimension`, async (device) => {
     const [B, NH, HS] = [260, 256, 4];
     const qkv = uniform(1, B * 3 * NH * HS);
@@ -242,6 +288,8 @@ gpuTest("attention() refuses what does not fit", async (device) => {
   const plan = new Plan(device, { label: "refuses" });
   const qkv = device.tensor("qkv", [2, 3, 48]);
   const short = device.tensor("lengths", [1], "u32");
+  const whole = device.tensor("lengths", [2], "u32");
+  const segments = device.tensor("segments", [2, 2, 3], "u32");
   const flat = qkv.view("flat", [6, 48]);
   const wide = plan.activation("wide", [1, 1, 3 * 257]);
   const state = dropoutState(device);
@@ -252,6 +300,8 @@ gpuTest("attention() refuses what does not fit", async (device) => {
     [wide, { heads: 1 }, `a head size of at most 256: got 257`],
     [qkv, { heads: 2, band: -1 }, `"band" of 0 or more keys: got -1`],
     [qkv, { heads: 2, lengths: short }, `"lengths" must be (2) u32: got (1) u32`],
+    [qkv, { heads: 2, segments: short }, `"lengths" must be (2, 2, 3) u32: got (1) u32`],
+    [qkv, { heads: 2, lengths: whole, segments }, `lengths or segments: got both`],
     [qkv, { heads: 2, dropout: { rate: 1, site: 0, state } }, `rate in [0, 1): got 1`],
   ];
   for (const [tensor, options, message] of refused) {
@@ -260,7 +310,7 @@ gpuTest("attention() refuses what does not fit", async (device) => {
   assertEquals(plan.items.length, 0);
   plan.destroy();
   qkv.destroy();
-  short.destroy();
+  for (const tensor of [short, whole, segments]) tensor.destroy();
   state.destroy();
   await device.idle();
 });

@@ -21,16 +21,20 @@ export interface AttentionOptions {
    * out = 0 and lse = 0, and neither receive nor pass on a gradient. @default all T
    */
   lengths?: ArrayLike<number> | undefined; // (B)
+  /** Which text of its row each token is of: it sees the keys of its own alone. @default one a row */
+  texts?: ArrayLike<number> | undefined; // (B, T)
   /** Dropout on the probabilities: 0, or 1 / (1 - p) to keep. @default always 1 */
   keep?: ((b: number, h: number, t: number, j: number) => number) | undefined;
 }
 
 /** First and last visible key of query t in row b of the batch; last < first when there is none. */
 function visibleKeys(b: number, t: number, options: AttentionOptions): [number, number] {
-  const { T, band = 0, lengths } = options;
+  const { T, band = 0, lengths, texts } = options;
   const length = lengths === undefined ? T : lengths[b]!;
   if (t >= length) return [0, -1];
-  return [band === 0 ? 0 : Math.max(0, t - band + 1), t];
+  let first = band === 0 ? 0 : Math.max(0, t - band + 1);
+  while (texts && texts[b * T + first] !== texts[b * T + t]) first++;
+  return [first, t];
 }
 
 /** Offset of qkv[b, t, part, h, 0]; part 0 is the query, 1 the key, 2 the value. */
