@@ -9,15 +9,22 @@
  */
 import { resolve } from "node:path";
 import { loadConfig } from "../config/config.ts";
-import { Sft, type SftEvaluation } from "../train/sft.ts";
+import type { ModelConfig } from "../model/config.ts";
+import { rowTokens, Sft, type SftEvaluation, sftRows } from "../train/sft.ts";
 import { checkPretrainShare, type SftConfig, sftSchema } from "../train/sft_config.ts";
 import { dialogueTokenizerFiles, loadSftData, type SftData } from "../train/sft_data.ts";
 import type { SftResult } from "../train/sft_step.ts";
 import { type StageCommand, type StageData, type StageKind, trainStage } from "./stage.ts";
 
+/** Options of `brachio train sft`, as the command line gives them. */
+export interface SftCommand extends StageCommand {
+  /** Lets dialogues share rows. */
+  packing?: boolean;
+}
+
 /** Trains to the end, or until Ctrl-C, and returns the exit status. */
-export function trainSft(options: StageCommand): Promise<number> {
-  return trainStage(KIND, options);
+export function trainSft({ packing, set = [], ...options }: SftCommand): Promise<number> {
+  return trainStage(KIND, { ...options, set: [...set, ...(packing ? ["packing=true"] : [])] });
 }
 
 const KIND: StageKind<SftConfig, SftData & StageData, SftResult, SftEvaluation, Sft> = {
@@ -52,7 +59,10 @@ const KIND: StageKind<SftConfig, SftData & StageData, SftResult, SftEvaluation, 
         }]
         : [],
       words: `${train.length} dialogues to train on, ${dev.length} to evaluate on, ` +
-        `${own.toLocaleString("en")} of ${tokens.toLocaleString("en")} tokens are responses${text}`,
+        `${own.toLocaleString("en")} of ${
+          tokens.toLocaleString("en")
+        } tokens are responses${text}` +
+        packedWords(train, config, options.model),
       close: () => pretrain?.close(),
     };
   },
@@ -69,3 +79,17 @@ const KIND: StageKind<SftConfig, SftData & StageData, SftResult, SftEvaluation, 
     line: `perplexity ${perplexity.toFixed(2)} (${tokens} tokens of responses)`,
   }),
 };
+
+/** What packing makes of the dialogues to train on. */
+function packedWords(
+  train: SftData["train"],
+  config: SftConfig,
+  model: ModelConfig,
+): string {
+  if (!config.packing) return "";
+  const T = rowTokens(config, model);
+  const rows = sftRows(train, config, model).length;
+  const live = train.reduce((sum, { ids }) => sum + ids.length, 0);
+  const padding = (100 * (1 - live / (rows * T))).toFixed(1);
+  return `, packed into ${rows} rows of ${T} tokens, ${padding} % of them padding`;
+}

@@ -86,6 +86,18 @@ export interface StageData {
   close(): void;
 }
 
+/** What a stage's data is read with. */
+export interface StageLoadOptions {
+  /** With the tokens of a dialogue. */
+  readonly tokenizer: Tokenizer;
+  /** The decoder, with rows for them. */
+  readonly model: ModelConfig;
+  /** The most tokens of a row. */
+  readonly maxTokens: number;
+  /** Where prepared text stays. */
+  readonly cacheFolder: string;
+}
+
 /** Where settings come from; each overlays those before it. */
 export interface SettingsSources {
   /** Of the run that is gone on with. */
@@ -111,10 +123,7 @@ export interface StageKind<
   /** Checks what no single field can say. @throws {RangeError} When values do not fit. */
   check?(config: C): void;
   /** Reads the data. */
-  load(
-    config: C,
-    options: { tokenizer: Tokenizer; maxTokens: number; cacheFolder: string },
-  ): Promise<D>;
+  load(config: C, options: StageLoadOptions): Promise<D>;
   /** Makes weights and moments. */
   open(parts: StageParts<C>, data: D): Promise<S>;
   /** What a step leaves in the metrics beside what all leave. */
@@ -149,7 +158,7 @@ export async function trainStage<
   );
   const maxTokens = Math.min(config.maxTokens ?? model.contextLength, model.contextLength);
   const cacheFolder = join(root, ".data");
-  const data = await usage(() => kind.load(config, { tokenizer, maxTokens, cacheFolder }));
+  const data = await usage(() => kind.load(config, { tokenizer, model, maxTokens, cacheFolder }));
   cleanup.defer(() => data.close());
   const name = past?.name ??
     await orCannot(

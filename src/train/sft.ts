@@ -17,7 +17,8 @@ import type { RunWriter } from "../run/run_folder.ts";
 import { loadTrainerState, trainerFiles } from "./checkpoint.ts";
 import { type EpochEvaluation, EpochPlan, type EpochStage } from "./epochs.ts";
 import { loadGrown } from "./grow.ts";
-import { type ResponseBatch, responseBatch } from "./sft_batches.ts";
+import { packRows } from "./packing.ts";
+import { packedBatch, type ResponseBatch, responseBatch } from "./sft_batches.ts";
 import type { SftConfig } from "./sft_config.ts";
 import type { SftData } from "./sft_data.ts";
 import { ResponseEvaluator, type SftResult, SftStep } from "./sft_step.ts";
@@ -69,6 +70,8 @@ export class Sft implements EpochStage<SftResult, SftEvaluation> {
   stopping = false;
   readonly #stepper: SftStep;
   readonly #evaluator: ResponseEvaluator;
+  /** The dialogues of each row. */
+  readonly #rows: readonly (readonly EncodedDialogue[])[];
   readonly #windows: RandomWindows | undefined;
 
   private constructor(options: SftOptions, weights: Weights, stepper: SftStep) {
@@ -76,7 +79,8 @@ export class Sft implements EpochStage<SftResult, SftEvaluation> {
     this.options = options;
     this.config = config;
     this.weights = weights;
-    this.plan = new EpochPlan(data.train.map(({ ids }) => ids.length), config);
+    this.#rows = sftRows(data.train, config, model);
+    this.plan = new EpochPlan(this.#rows.map(tokensOf), config);
     this.#stepper = stepper;
     this.#evaluator = new ResponseEvaluator(device, weights, EVALUATION_ROWS, stepper.inner.pool);
     const T = rowTokens(config, model);
@@ -95,6 +99,7 @@ export class Sft implements EpochStage<SftResult, SftEvaluation> {
     const weights = new Weights(device, model, { trainable: true });
     const stepper = await SftStep.create(device, weights, {
       rows: config.microRows ?? config.batchRows,
+      packed: config.packing,
       settings: config,
       dropout: config.dropout,
       seed: config.seed,
@@ -123,23 +128,30 @@ export class Sft implements EpochStage<SftResult, SftEvaluation> {
     this.step++;
   }
 
-  /** The micro-batches of a step; a function of the seed and the step. */
-  batches(step: number): ResponseBatch[] {
-    const { config, data, model } = this.options;
-    const dialogues = this.plan.examples(step).map((i) => data.train[i]!);
-    const T = batchLength(dialogues, model);
-    const rows = [...dialogues, ...this.#pretrainRows(step, dialogues.length, T)];
-    return batchesOf(rows, config.microRows ?? config.batchRows, T);
+  /** The dialogues of each row of a step; a function of the seed and the step. */
+  rows(step: number): (readonly EncodedDialogue[])[] {
+    return this.plan.examples(step).map((i) => this.#rows[i]!);
   }
 
-  /** Rows of pre-training's text beside so many dialogues; all of their tokens are learnt. */
-  #pretrainRows(step: number, dialogues: number, T: number): EncodedDialogue[] {
+  /** The micro-batches of a step, text of pre-training among them; a function of seed and step. */
+  batches(step: number): ResponseBatch[] {
+    const { config, model } = this.options;
+    const own = this.rows(step);
+    // Packed rows are full, so that one plan is enough.
+    const T = config.packing ? rowTokens(config, model) : batchLength(own, model);
+    const text = this.#pretrainRows(step, own.length, T).map((window) => [window]);
+    const R = config.microRows ?? config.batchRows;
+    return batchesOf([...own, ...text], { R, T }, config.packing);
+  }
+
+  /** Rows of pre-training's text beside so many of dialogues; all of their tokens are learnt. */
+  #pretrainRows(step: number, rows: number, T: number): EncodedDialogue[] {
     const windows = this.#windows;
     if (!windows) return [];
     const { pretrainShare: share, batchRows } = this.config;
     const rowsOf = (count: number) => Math.round(count * share / (1 - share));
     const { train } = this.options.data.pretrain!;
-    return Array.from({ length: rowsOf(dialogues) }, (_, row) => {
+    return Array.from({ length: rowsOf(rows) }, (_, row) => {
       const ids = new Uint32Array(T);
       train.read(windows.start(step * rowsOf(batchRows) + row), ids);
       return { ids, isResponse: new Uint8Array(T).fill(1) };
@@ -162,8 +174,9 @@ export class Sft implements EpochStage<SftResult, SftEvaluation> {
     const dialogues = data.dev.toSorted((a, b) => a.ids.length - b.ids.length);
     const batches = function* () {
       for (let start = 0; start < dialogues.length; start += EVALUATION_ROWS) {
-        const part = dialogues.slice(start, start + EVALUATION_ROWS);
-        yield* batchesOf(part, EVALUATION_ROWS, batchLength(part, model));
+        const rows = dialogues.slice(start, start + EVALUATION_ROWS).map((each) => [each]);
+        const T = batchLength(rows, model);
+        yield* batchesOf(rows, { R: EVALUATION_ROWS, T }, false);
       }
     };
     const { loss, tokens } = await this.#evaluator.run(batches());
@@ -190,20 +203,49 @@ export class Sft implements EpochStage<SftResult, SftEvaluation> {
   }
 }
 
+/**
+ * The dialogues of each row that a run trains on: one, or as many as packing gives it. Which share a
+ * row depends on the data alone, and stays so in all epochs.
+ */
+export function sftRows(
+  dialogues: readonly EncodedDialogue[],
+  config: Pick<SftConfig, "packing" | "maxTokens">,
+  model: Pick<ModelConfig, "contextLength">,
+): (readonly EncodedDialogue[])[] {
+  if (!config.packing) return dialogues.map((each) => [each]);
+  return packRows(dialogues.map(({ ids }) => ids.length), rowTokens(config, model))
+    .map((row) => row.map((i) => dialogues[i]!));
+}
+
+function tokensOf(row: readonly EncodedDialogue[]): number {
+  return row.reduce((sum, { ids }) => sum + ids.length, 0);
+}
+
 /** The most tokens of a row, padding among them. */
-function rowTokens({ maxTokens }: SftConfig, { contextLength }: ModelConfig): number {
+export function rowTokens(
+  { maxTokens }: Pick<SftConfig, "maxTokens">,
+  { contextLength }: Pick<ModelConfig, "contextLength">,
+): number {
   return paddedLength(maxTokens ?? contextLength, contextLength);
 }
 
-function batchLength(dialogues: readonly EncodedDialogue[], model: ModelConfig): number {
-  return paddedLength(Math.max(...dialogues.map(({ ids }) => ids.length)), model.contextLength);
+function batchLength(
+  rows: readonly (readonly EncodedDialogue[])[],
+  { contextLength }: ModelConfig,
+): number {
+  return paddedLength(Math.max(...rows.map(tokensOf)), contextLength);
 }
 
 /** Batches of R rows and one length. */
-function batchesOf(rows: readonly EncodedDialogue[], R: number, T: number): ResponseBatch[] {
+function batchesOf(
+  rows: readonly (readonly EncodedDialogue[])[],
+  shape: { R: number; T: number },
+  packing: boolean,
+): ResponseBatch[] {
   const batches: ResponseBatch[] = [];
-  for (let start = 0; start < rows.length; start += R) {
-    batches.push(responseBatch(rows.slice(start, start + R), { R, T }));
+  for (let start = 0; start < rows.length; start += shape.R) {
+    const part = rows.slice(start, start + shape.R);
+    batches.push(packing ? packedBatch(part, shape) : responseBatch(part.flat(), shape));
   }
   return batches;
 }

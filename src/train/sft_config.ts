@@ -8,6 +8,11 @@ import { type EpochConfig, epochFields } from "./epoch_config.ts";
 
 /** A resolved configuration. */
 export interface SftConfig extends EpochConfig {
+  /**
+   * Lets dialogues share rows of `maxTokens`, none seeing another; batchRows then counts rows of
+   * several dialogues.
+   */
+  packing: boolean;
   /** Share of an update's rows that are text of pre-training. */
   pretrainShare: number;
   /** Files, folders and patterns of that text. */
@@ -24,6 +29,7 @@ export interface SftConfig extends EpochConfig {
  */
 export const sftSchema: z.ZodType<SftConfig> = z.strictObject({
   ...epochFields({ epochs: 16, batchRows: 32, dropout: 0.2 }),
+  packing: z.boolean().default(false),
   pretrainShare: z.number().min(0).max(0.9).default(0),
   pretrainData: z.array(z.string().min(1)).default([]),
   field: z.string().default("text"),

@@ -12,7 +12,7 @@ import type { ActivationPool } from "../gpu/pool.ts";
 import { Recent } from "../gpu/recent.ts";
 import { ReadbackRing } from "../gpu/ring.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { decoder, type DecoderDropout } from "../model/decoder.ts";
+import { decoder, type DecoderDropout, type PackedInputs } from "../model/decoder.ts";
 import { embeddingNames, type Weights } from "../model/parameters.ts";
 import { bucketsLength, buildBuckets } from "../ops/buckets.ts";
 import { type LossState, lossState } from "../ops/cross_entropy.ts";
@@ -28,7 +28,7 @@ import {
   type StepTag,
 } from "./length_step.ts";
 import type { OptimiserSettings } from "./optimiser.ts";
-import type { ResponseBatch } from "./sft_batches.ts";
+import type { BatchShape, ResponseBatch } from "./sft_batches.ts";
 
 /** What is known of a step when it is queued. */
 export interface SftTag extends StepTag {
@@ -43,6 +43,8 @@ export type SftResult = LengthResult<SftTag>;
 export interface SftStepOptions {
   /** R: rows of a micro-batch. */
   readonly rows: number;
+  /** Whether rows hold several dialogues. @default false */
+  readonly packed?: boolean;
   /** Of the update. */
   readonly settings: OptimiserSettings;
   /** In [0, 1). */
@@ -66,10 +68,10 @@ export class SftStep {
   static async create(
     device: Device,
     weights: Weights,
-    { rows, ...options }: SftStepOptions,
+    { rows: R, packed = false, ...options }: SftStepOptions,
   ): Promise<SftStep> {
     const state = lossState(device);
-    const record = (T: number, parts: LengthParts) => responsePlan({ R: rows, T }, parts, state);
+    const record = (T: number, parts: LengthParts) => responsePlan({ R, T, packed }, parts, state);
     try {
       const inner = await LengthStep.create<ResponseBatch, SftTag>(device, weights, {
         ...options,
@@ -115,36 +117,69 @@ export class SftStep {
   }
 }
 
+/** What a plan is recorded for. */
+export interface ResponseShape extends BatchShape {
+  /** Whether rows hold several dialogues. @default false */
+  readonly packed?: boolean;
+}
+
 /** What every plan of responses reads. */
 class ResponseInputs {
   readonly ids: Tensor; // (R, T)
-  readonly lengths: Tensor; // (R)
+  readonly lengths: Tensor | undefined; // (R)
+  readonly packed: PackedInputs | undefined; // in place of the lengths
   readonly targets: Tensor; // (R T)
   readonly mask: Tensor; // (R T)
   readonly buckets: Tensor | undefined;
   readonly #device: Device;
 
-  constructor(device: Device, { R, T }: { R: number; T: number }, { training = false } = {}) {
+  constructor(
+    device: Device,
+    { R, T, packed = false }: ResponseShape,
+    { training = false } = {},
+  ) {
+    const bucketsOf = (label: string) =>
+      training ? device.tensor(label, [bucketsLength(R * T)], "u32") : undefined;
     this.#device = device;
     this.ids = device.tensor("ids", [R, T], "u32");
-    this.lengths = device.tensor("lengths", [R], "u32");
+    this.lengths = packed ? undefined : device.tensor("lengths", [R], "u32");
+    this.packed = packed
+      ? {
+        segments: device.tensor("segments", [2, R, T], "u32"),
+        positions: device.tensor("positions", [R, T], "u32"),
+        positionBuckets: bucketsOf("position buckets"),
+      }
+      : undefined;
     this.targets = device.tensor("targets", [R * T], "u32");
     this.mask = device.tensor("mask", [R * T]);
-    this.buckets = training ? device.tensor("buckets", [bucketsLength(R * T)], "u32") : undefined;
+    this.buckets = bucketsOf("buckets");
   }
 
-  write({ ids, lengths, targets, mask }: ResponseBatch): void {
+  /** @throws {RangeError} When the batch is packed and the plan is not, or the other way round. */
+  write({ ids, lengths, targets, mask, packed }: ResponseBatch): void {
     const device = this.#device;
+    if (!packed !== !this.packed) {
+      const words = (isPacked: boolean) => isPacked ? "several dialogues" : "one dialogue";
+      const want = `rows of ${words(!!this.packed)}`;
+      throw new RangeError(`Cannot train on a batch: ${want}: got rows of ${words(!!packed)}`);
+    }
     device.write(this.ids, ids);
-    device.write(this.lengths, lengths);
+    if (this.lengths) device.write(this.lengths, lengths);
+    if (this.packed) {
+      const { segments, positions, positionBuckets } = this.packed;
+      device.write(segments, packed!.segments);
+      device.write(positions, packed!.positions);
+      if (positionBuckets) device.write(positionBuckets, buildBuckets(packed!.positions));
+    }
     device.write(this.targets, targets);
     device.write(this.mask, mask);
     if (this.buckets) device.write(this.buckets, buildBuckets(ids));
   }
 
   destroy(): void {
-    for (const tensor of [this.ids, this.lengths, this.targets, this.mask]) tensor.destroy();
-    this.buckets?.destroy();
+    const { ids, lengths, targets, mask, buckets, packed } = this;
+    for (const tensor of [ids, targets, mask, lengths, buckets]) tensor?.destroy();
+    for (const tensor of Object.values(packed ?? {})) tensor?.destroy();
   }
 }
 
@@ -152,13 +187,14 @@ class ResponseInputs {
 function responseLosses(
   plan: Plan,
   weights: Weights,
-  { ids, lengths, targets, mask, buckets }: ResponseInputs,
+  { ids, lengths, packed, targets, mask, buckets }: ResponseInputs,
   { state, dropout }: { state: LossState; dropout?: DecoderDropout | undefined },
 ): Tensor {
   const { config } = weights;
   const hidden = decoder(plan, weights, {
     ids,
-    lengths,
+    ...(lengths ? { lengths } : {}),
+    ...(packed ? { packed } : {}),
     ...(buckets ? { buckets } : {}),
     ...(dropout ? { dropout } : {}),
   });
@@ -168,7 +204,7 @@ function responseLosses(
 
 /** Records and seals the forward and backward of rows of which some positions are learnt. */
 export async function responsePlan(
-  shape: { R: number; T: number },
+  shape: ResponseShape,
   { device, weights, pool, loss, dropout }: Omit<LengthParts, "sums">,
   state: LossState,
 ): Promise<LengthPlan<ResponseBatch>> {

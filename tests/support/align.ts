@@ -8,6 +8,7 @@ import type { Device } from "../../src/gpu/device.ts";
 import type { ModelConfig } from "../../src/model/config.ts";
 import type { ParameterSpec } from "../../src/model/parameters.ts";
 import { Weights } from "../../src/model/parameters.ts";
+import type { EncodedDialogue } from "../../src/prompt/dialogue.ts";
 import { parseSafetensors as parseFile } from "../../src/run/safetensors.ts";
 import { assertClose } from "./close.ts";
 import { parseSafetensors } from "./safetensors.ts";
@@ -66,15 +67,13 @@ export class Golden {
     return weights;
   }
 
-  /** As in contracts: within 1e-4 of a tensor's largest, and 1e-7; a bias of the keys has none. */
+  /** Within {@linkcode gradientBound}. */
   async assertGradients(device: Device, weights: Weights, prefix = ""): Promise<void> {
     const { channels: C } = weights.config;
     for (const { name } of weights.table) {
       const actual = await weights.read(device, name, weights.grads);
       const expected = this.of(`grad.${prefix}${name}`);
-      const largest = expected.reduce((most, g) => Math.max(most, Math.abs(g)), 0);
-      const isKeyBias = (i: number) => name.endsWith("c_attn.bias") && Math.floor(i / C) === 1;
-      const bound = expected.map((_, i) => isKeyBias(i) ? 1e-6 : 1e-4 * largest + 1e-7);
+      const bound = gradientBound(name, expected, C);
       assertClose(actual, expected, { bound, label: `gradient of ${name}` });
     }
   }
@@ -100,4 +99,29 @@ export class Golden {
       assertClose(actual, expected, { bound, label: `change of ${name}` });
     }
   }
+}
+
+/** Within 1e-4 of a tensor's largest, and 1e-7; a bias of the keys has no gradient. */
+export function gradientBound(
+  name: string,
+  expected: ArrayLike<number>,
+  C: number,
+): Float64Array {
+  const all = Float64Array.from(expected);
+  const largest = all.reduce((most, g) => Math.max(most, Math.abs(g)), 0);
+  const isKeyBias = (i: number) => name.endsWith("c_attn.bias") && Math.floor(i / C) === 1;
+  return all.map((_, i) => isKeyBias(i) ? 1e-6 : 1e-4 * largest + 1e-7);
+}
+
+/** The live rows of tests/golden/make_sft.py. */
+export function goldenDialogues(golden: Golden): EncodedDialogue[] {
+  const [ids, own, lengths] = ["ids", "own", "lengths"].map((name) => golden.of(name));
+  const [, T] = golden.shape("ids") as [number, number];
+  return Array.from({ length: golden.about.live }, (_, r) => {
+    const range = [r * T, r * T + lengths![r]!] as const;
+    return {
+      ids: Uint32Array.from(ids!.subarray(...range)),
+      isResponse: Uint8Array.from(own!.subarray(...range)),
+    };
+  });
 }

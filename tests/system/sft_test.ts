@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { readModelTokenizer } from "../../routes/deps.ts";
 import { encodeDialogue } from "../../src/prompt/dialogue.ts";
 import { Run } from "../../src/run/run_folder.ts";
@@ -12,6 +12,7 @@ import { outcome, runTask } from "../support/train.ts";
 const WAYS = {
   "dropout and micro-batches": ["dropout=0.2", "microRows=4"],
   "a share of pre-training": ["dropout=0", "pretrainShare=0.25"],
+  packing: ["packing=true", "dropout=0.2", "batchRows=2", "microRows=1", "epochs=3"],
 } as const;
 
 for (const [way, more] of Object.entries(WAYS)) {
@@ -89,6 +90,16 @@ systemTest("train sft, from a file to a model that chats", async () => {
       ...["batchRows=8", `pretrainData=["${root}/text.txt"]`],
     ]);
     assertEquals([mixed.status, mixed.stderr], [0, ""]);
+    const packed = await runTask("train", [
+      ...["sft", "--runs", root, "--from", "parent", "--data", `${root}/data.jsonl`, "--skip-bad"],
+      ...["--name", "packed", "--epochs", "2", "--packing", "--set", "batchRows=4", "lr=0.01"],
+    ]);
+    assertEquals([packed.status, packed.stderr], [0, ""]);
+    assertMatch(packed.stdout, /packed into \d+ rows of 32 tokens, \d+\.\d % of them padding/);
+    assertEquals((await Run.open(root, "packed")).info.config.packing, true);
+    const unpacked = ["sft", "--runs", root, "--resume", "packed", "--set", "packing=false"];
+    const refusal = await runTask("train", unpacked);
+    assertStringIncludes(refusal.stderr, "the settings that it began with: another packing");
     const [first, second] = (await Run.open(root, "mixed")).info.data;
     assertEquals([first!.name, second!.name], [`${root}/data.jsonl`, `${root}/text.txt`]);
 

@@ -1,11 +1,10 @@
 // Fine-tuning on responses against transformers in float64: tests/golden/make_sft.py wrote them.
 import { assertEquals, assertRejects } from "@std/assert";
 import { ActivationPool } from "../../src/gpu/pool.ts";
-import type { EncodedDialogue } from "../../src/prompt/dialogue.ts";
 import { responseBatch } from "../../src/train/sft_batches.ts";
 import { ResponseEvaluator, SftStep } from "../../src/train/sft_step.ts";
 import bytes from "../golden/sft.safetensors" with { type: "bytes" };
-import { Golden } from "../support/align.ts";
+import { Golden, goldenDialogues } from "../support/align.ts";
 import { assertClose } from "../support/close.ts";
 import { gpuTest } from "../support/gpu.ts";
 
@@ -13,17 +12,7 @@ const golden = new Golden(bytes);
 const [R, T] = golden.shape("ids") as [number, number];
 const SETTINGS = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0, clip: 1 };
 
-/** The live rows. */
-function dialogues(): EncodedDialogue[] {
-  const [ids, own, lengths] = ["ids", "own", "lengths"].map((name) => golden.of(name));
-  return Array.from({ length: golden.about.live }, (_, r) => {
-    const range = [r * T, r * T + lengths![r]!] as const;
-    return {
-      ids: Uint32Array.from(ids!.subarray(...range)),
-      isResponse: Uint8Array.from(own!.subarray(...range)),
-    };
-  });
-}
+const dialogues = () => goldenDialogues(golden);
 
 Deno.test("responseBatch() counts the tokens of responses, one by one", () => {
   const batch = responseBatch(dialogues(), { R, T });
