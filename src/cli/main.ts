@@ -152,6 +152,7 @@ function sftCommand(setStatus: (status: number) => void): Command {
   return stageCommand("sft", "prompts with responses: JSONL, or one JSON array")
     .description("fine-tune a run's decoder on dialogues, as InstructGPT's first stage")
     .option("--packing", "let dialogues share rows, none seeing another: less padding")
+    .option("--reward <run>", "a reward model: the best checkpoint is the one it rewards most")
     .action(async (options) => {
       const { withFeedback } = await import("./feedback_data.ts");
       const { trainSft } = await import("./sft.ts");

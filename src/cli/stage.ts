@@ -82,6 +82,10 @@ export interface StageData {
   readonly sources?: readonly RunInfo["data"][number][];
   /** What it amounts to, in words. */
   readonly words: string;
+  /** Settings that reading it has made definite, such as the step of a run. */
+  readonly settings?: Readonly<Record<string, unknown>>;
+  /** Copies of the weights that the stage needs in memory, where not as usual. */
+  readonly memory?: { readonly copies: number; readonly words: string };
   /** Gives files back. */
   close(): void;
 }
@@ -96,6 +100,8 @@ export interface StageLoadOptions {
   readonly maxTokens: number;
   /** Where prepared text stays. */
   readonly cacheFolder: string;
+  /** Folder of all runs. */
+  readonly root: string;
 }
 
 /** Where settings come from; each overlays those before it. */
@@ -147,7 +153,7 @@ export async function trainStage<
   const root = runsRoot(options.runs);
   const past = await openPast(root, options, { stage: kind.name, own: OWN });
   if (past) cleanup.defer(() => past.close());
-  const config = await resolveConfig(kind, options, past);
+  const asked = await resolveConfig(kind, options, past);
   const isSaved = past !== undefined && (await past.steps()).length > 0;
   const checkpoint = isSaved ? await past.checkpoint("last") : undefined;
   const parent = await openParent(root, options, past);
@@ -156,10 +162,13 @@ export async function trainStage<
     checkpoint ?? parent.checkpoint,
     DIALOGUE_TOKENS,
   );
-  const maxTokens = Math.min(config.maxTokens ?? model.contextLength, model.contextLength);
+  const maxTokens = Math.min(asked.maxTokens ?? model.contextLength, model.contextLength);
   const cacheFolder = join(root, ".data");
-  const data = await usage(() => kind.load(config, { tokenizer, model, maxTokens, cacheFolder }));
+  const data = await usage(() =>
+    kind.load(asked, { tokenizer, model, maxTokens, cacheFolder, root })
+  );
   cleanup.defer(() => data.close());
+  const config: C = { ...asked, ...data.settings };
   const name = past?.name ??
     await orCannot(
       `make a run in ${root}`,
@@ -174,7 +183,7 @@ export async function trainStage<
     checkSameBits(past, info);
     checkSameFiles(past, info);
   }
-  checkMemory(device, model);
+  checkMemory(device, model, data.memory);
   const state = await usage(() =>
     kind.open({ device, config, model, tokenizer, parent: parent.checkpoint, checkpoint }, data)
   );

@@ -50,8 +50,10 @@ export interface EpochEvaluation {
   readonly kind: "evaluation";
   /** Updates done. */
   readonly step: number;
-  /** What checkpoints are compared by; lower is better. */
+  /** Of what is held out; checkpoints are compared by it, lower is better. */
   readonly loss: number;
+  /** What checkpoints are compared by in its place; lower is better. */
+  readonly score?: number | undefined;
 }
 
 /** A stage whose steps the loop drives. */
@@ -113,7 +115,7 @@ export async function* runEpochs<R extends Health, E extends EpochEvaluation>(
         if (!Number.isFinite(event.loss)) {
           await stopUnhealthy(run, event.step, `loss ${event.loss}`);
         }
-        score = event.loss;
+        score = event.score ?? event.loss;
         yield event;
       }
       if (saves) {

@@ -57,7 +57,7 @@ export async function openRewardModel(
   if (own.sha256 !== tokenizer.sha256) {
     throw new CannotError(
       `reward with run "${runName}"`,
-      "want a reward model with the policy's tokenizer, as it starts the value model",
+      "want a reward model with the policy's tokenizer",
       `it has another one (${own.vocabSize} tokens, the policy ${tokenizer.vocabSize})`,
     );
   }

@@ -14,13 +14,16 @@ import { Weights } from "../model/parameters.ts";
 import type { EncodedDialogue } from "../prompt/dialogue.ts";
 import type { Checkpoint } from "../run/checkpoint.ts";
 import type { RunWriter } from "../run/run_folder.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { loadTrainerState, trainerFiles } from "./checkpoint.ts";
 import { type EpochEvaluation, EpochPlan, type EpochStage } from "./epochs.ts";
 import { loadGrown } from "./grow.ts";
+import type { RewardModel } from "./ppo_reward_model.ts";
 import { packRows } from "./packing.ts";
 import { packedBatch, type ResponseBatch, responseBatch } from "./sft_batches.ts";
 import type { SftConfig } from "./sft_config.ts";
 import type { SftData } from "./sft_data.ts";
+import { AnswerEvaluator, type AnswerRewards } from "./sft_reward.ts";
 import { ResponseEvaluator, type SftResult, SftStep } from "./sft_step.ts";
 
 /** What an evaluation found. */
@@ -31,6 +34,8 @@ export interface SftEvaluation extends EpochEvaluation {
   readonly perplexity: number;
   /** Tokens of responses. */
   readonly tokens: number;
+  /** Of answers to held-out prompts, where a reward model scores them. */
+  readonly rewarded?: AnswerRewards | undefined;
 }
 
 /** What the stage is given. */
@@ -45,6 +50,8 @@ export interface SftOptions {
   readonly data: Pick<SftData, "train" | "dev" | "pretrain">;
   /** JSON of tokenizer files that every checkpoint carries. */
   readonly tokenizerFiles: Readonly<Record<string, unknown>>;
+  /** Who scores answers to held-out prompts, where the configuration names a reward model. */
+  readonly judge?: { readonly reward: RewardModel; readonly tokenizer: Tokenizer } | undefined;
   /** The checkpoint whose decoder is fine-tuned; unused where one is gone on from. */
   readonly parent?: Checkpoint | undefined;
   /** Goes on from here; whoever opened it takes the run back to it. */
@@ -70,19 +77,27 @@ export class Sft implements EpochStage<SftResult, SftEvaluation> {
   stopping = false;
   readonly #stepper: SftStep;
   readonly #evaluator: ResponseEvaluator;
+  readonly #answers: AnswerEvaluator | undefined;
   /** The dialogues of each row. */
   readonly #rows: readonly (readonly EncodedDialogue[])[];
   readonly #windows: RandomWindows | undefined;
 
   private constructor(options: SftOptions, weights: Weights, stepper: SftStep) {
-    const { config, data, device, model } = options;
+    const { config, data, device, model, judge } = options;
     this.options = options;
     this.config = config;
     this.weights = weights;
     this.#rows = sftRows(data.train, config, model);
     this.plan = new EpochPlan(this.#rows.map(tokensOf), config);
     this.#stepper = stepper;
-    this.#evaluator = new ResponseEvaluator(device, weights, EVALUATION_ROWS, stepper.inner.pool);
+    const { pool } = stepper.inner; // nothing of these runs at the same time
+    this.#evaluator = new ResponseEvaluator(device, weights, EVALUATION_ROWS, pool);
+    this.#answers = judge && new AnswerEvaluator(device, weights, judge.reward, {
+      tokenizer: judge.tokenizer,
+      responseTokens: config.responseTokens,
+      rows: EVALUATION_ROWS,
+      pool,
+    });
     const T = rowTokens(config, model);
     this.#windows = data.pretrain &&
       new RandomWindows(data.pretrain.train, { T, seed: config.seed });
@@ -93,9 +108,15 @@ export class Sft implements EpochStage<SftResult, SftEvaluation> {
    * drawn from the seed.
    *
    * @throws {CannotError} When a checkpoint is of another model.
+   * @throws {RangeError} When the configuration names a reward model and none is given.
    */
   static async open(options: SftOptions): Promise<Sft> {
-    const { device, config, model, checkpoint, parent } = options;
+    const { device, config, model, checkpoint, parent, judge } = options;
+    if (config.reward !== undefined && !judge) {
+      throw new RangeError(
+        `Cannot choose by reward: want the model of "${config.reward}": got none`,
+      );
+    }
     const weights = new Weights(device, model, { trainable: true });
     const stepper = await SftStep.create(device, weights, {
       rows: config.microRows ?? config.batchRows,
@@ -168,9 +189,9 @@ export class Sft implements EpochStage<SftResult, SftEvaluation> {
     return this.#stepper.drain();
   }
 
-  /** The loss of all responses that are held out. */
+  /** The loss of all responses that are held out, and what answers to their prompts are worth. */
   async evaluate(): Promise<SftEvaluation> {
-    const { data, model } = this.options;
+    const { config, data, model } = this.options;
     const dialogues = data.dev.toSorted((a, b) => a.ids.length - b.ids.length);
     const batches = function* () {
       for (let start = 0; start < dialogues.length; start += EVALUATION_ROWS) {
@@ -180,7 +201,10 @@ export class Sft implements EpochStage<SftResult, SftEvaluation> {
       }
     };
     const { loss, tokens } = await this.#evaluator.run(batches());
-    return { kind: "evaluation", step: this.step, loss, perplexity: Math.exp(loss), tokens };
+    const found = { loss, perplexity: Math.exp(loss), tokens };
+    const rewarded = await this.#answers?.run(data.dev.slice(0, config.evalRows || undefined));
+    const score = rewarded && -rewarded.reward;
+    return { kind: "evaluation", step: this.step, ...found, rewarded, score };
   }
 
   /** Saves all that a resume needs; the metrics so far belong to it. */
@@ -197,6 +221,7 @@ export class Sft implements EpochStage<SftResult, SftEvaluation> {
 
   /** Gives the GPU's memory back. */
   destroy(): void {
+    this.#answers?.destroy();
     this.#evaluator.destroy();
     this.#stepper.destroy();
     this.weights.destroy();

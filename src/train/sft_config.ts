@@ -13,6 +13,15 @@ export interface SftConfig extends EpochConfig {
    * several dialogues.
    */
   packing: boolean;
+  /**
+   * Run of a reward model, `name` or `name@step`: the best checkpoint is then the one whose answers to
+   * held-out prompts it rewards most, not the one of the lowest loss.
+   */
+  reward?: string | undefined;
+  /** Held-out prompts that are answered for it at an evaluation; 0 is all. */
+  evalRows: number;
+  /** The most tokens of such an answer. */
+  responseTokens: number;
   /** Share of an update's rows that are text of pre-training. */
   pretrainShare: number;
   /** Files, folders and patterns of that text. */
@@ -30,6 +39,9 @@ export interface SftConfig extends EpochConfig {
 export const sftSchema: z.ZodType<SftConfig> = z.strictObject({
   ...epochFields({ epochs: 16, batchRows: 32, dropout: 0.2 }),
   packing: z.boolean().default(false),
+  reward: z.string().min(1).optional(),
+  evalRows: z.int().min(0).default(0),
+  responseTokens: z.int().min(1).default(128),
   pretrainShare: z.number().min(0).max(0.9).default(0),
   pretrainData: z.array(z.string().min(1)).default([]),
   field: z.string().default("text"),
