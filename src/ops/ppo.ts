@@ -14,6 +14,7 @@ import type { Tensor } from "../gpu/tensor.ts";
 import policySource from "../../shaders/ppo_policy.wgsl" with { type: "text" };
 import valueSource from "../../shaders/ppo_value.wgsl" with { type: "text" };
 import { crossEntropy, type LossState } from "./cross_entropy.ts";
+import { entropy } from "./entropy.ts";
 import type { ChunkLoss } from "./lm_head.ts";
 
 const POLICY = defineKernel({
@@ -67,6 +68,8 @@ export interface PolicyOutputs {
   readonly clipped: Tensor;
   /** New probability over the old one. */
   readonly ratios: Tensor;
+  /** -Σ p log p of the policy's distribution, in nats. */
+  readonly entropies: Tensor;
 }
 
 /**
@@ -96,10 +99,12 @@ export function policyLoss(
     kl: plan.activation("kl", [N]),
     clipped: plan.activation("clipped", [N]),
     ratios: plan.activation("ratios", [N]),
+    entropies: plan.activation("entropies", [N]),
   };
   const loss: ChunkLoss = (logits, { start, rows, gradient }) => {
     const inputs = { targets, state, V, start };
     crossEntropy(plan, logits, { ...inputs, mask, losses: nll, gradient: false });
+    entropy(plan, logits, { mask, entropies: outputs.entropies, V, start });
     // A later chunk writes its own rows; the earlier chunks' stay.
     const out = start > 0 ? readWrite : write;
     plan.dispatch(plan.device.kernel(POLICY), {

@@ -20,6 +20,8 @@ export interface PpoMetrics {
   readonly "objective/scores": number;
   /** Weight of the divergence. */
   readonly "objective/kl_coef": number;
+  /** -Σ p log p of the policy over the vocabulary, mean over tokens and updates; nats. */
+  readonly "policy/entropy_avg": number;
   /** Half the squared log-ratio of new and old policy, mean over tokens and updates. */
   readonly "policy/approxkl_avg": number;
   /** Share of tokens whose ratio was clipped. */

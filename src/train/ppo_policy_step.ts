@@ -46,6 +46,8 @@ export interface PolicyResult extends Omit<LengthResult<StepTag>, "sums"> {
   readonly clipShare: number;
   /** Mean over tokens. */
   readonly ratio: number;
+  /** -Σ p log p over the vocabulary, in nats, mean over tokens. */
+  readonly entropy: number;
   /** Of pre-training, in nats a token; undefined without the mix. */
   readonly ptxLoss: number | undefined;
   /** Norm of the weighted pre-training gradient over that of PPO; undefined without the mix. */
@@ -53,10 +55,13 @@ export interface PolicyResult extends Omit<LengthResult<StepTag>, "sums"> {
 }
 
 /** Names of what an update of the policy adds up. */
-const POLICY_SUMS = ["policy", "kl", "clipped", "ratio", "ptx", "PPO norm²", "ptx norm²"];
-const PTX_LOSS = 4;
-const PPO_NORM2 = 5;
-const PTX_NORM2 = 6;
+const POLICY_SUMS = [
+  ...["policy", "kl", "clipped", "ratio", "entropy"],
+  ...["ptx", "PPO norm²", "ptx norm²"],
+];
+const PTX_LOSS = 5;
+const PPO_NORM2 = 6;
+const PTX_NORM2 = 7;
 
 /** Everything beside the policy's own step that the mix needs. */
 interface Mix {
@@ -152,13 +157,14 @@ export class PolicyStep {
   }
 
   #resultOf({ sums, ...result }: LengthResult<StepTag>): PolicyResult {
-    const [, approxKl, clipShare, ratio] = sums as [number, number, number, number];
+    const [approxKl, clipShare, ratio, entropy] = sums.slice(1) as [number, number, number, number];
     const coef = this.#mix?.options.coef;
     return {
       ...result,
       approxKl,
       clipShare,
       ratio,
+      entropy,
       ptxLoss: coef && sums[PTX_LOSS]! / coef,
       ptxNormRatio: coef && Math.sqrt(sums[PTX_NORM2]! / sums[PPO_NORM2]!),
     };
@@ -215,8 +221,8 @@ async function policyPlan(
     const wte = weights.sharded(embeddingNames(weights.config).wte);
     const { loss, outputs } = policyLoss(plan, R * T, { targets, tokens, mask, state, clip, V });
     lmHeadChunks(plan, hidden, { wte }, { V, loss });
-    const { losses, kl, clipped, ratios } = outputs;
-    [losses, kl, clipped, ratios].forEach((part, i) =>
+    const { losses, kl, clipped, ratios, entropies } = outputs;
+    [losses, kl, clipped, ratios, entropies].forEach((part, i) =>
       meanLoss(plan, part, state, { into: sums[i]! })
     );
     plan.backward();

@@ -81,6 +81,7 @@ export function ppoMetrics(
     "objective/rlhf_reward": meanScore - klCoef * kl,
     "objective/scores": meanScore,
     "objective/kl_coef": klCoef,
+    "policy/entropy_avg": mean(policy, ({ entropy }) => entropy),
     "policy/approxkl_avg": mean(policy, ({ approxKl }) => approxKl),
     "policy/clipfrac_avg": mean(policy, ({ clipShare }) => clipShare),
     "loss/policy_avg": mean(policy, ({ loss }) => loss),

@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { lossState } from "../../src/ops/cross_entropy.ts";
 import { blend } from "../../src/ops/blend.ts";
+import { entropy } from "../../src/ops/entropy.ts";
 import { policyLoss, ppoState, valueLoss } from "../../src/ops/ppo.ts";
 import * as reference from "../reference/ppo.ts";
 import { assertClose } from "../support/close.ts";
@@ -61,7 +62,7 @@ for (const subgroups of [true, false]) {
           loss(chunk, { start, rows: M, gradient: true });
           chunks.push(chunk);
         }
-        for (const tensor of [outputs.kl, outputs.clipped, outputs.ratios]) scope.plan.keep(tensor);
+        for (const tensor of Object.values(outputs)) scope.plan.keep(tensor);
         await scope.run(outputs.losses);
         const read = (name: keyof typeof outputs) => device.read(outputs[name]);
         // A log-probability near -5 rounds by 1e-6, and the ratio with it.
@@ -69,6 +70,7 @@ for (const subgroups of [true, false]) {
         assertClose(await read("kl"), want.kl, { rtol: 1e-5, atol: 2e-6 });
         assertEquals([...await read("clipped")], [...want.clipped]);
         assertClose(await read("ratios"), want.ratios, { rtol: 4e-6 });
+        assertClose(await read("entropies"), want.entropies, { rtol: 4e-6, atol: 1e-6 });
         const got = await Promise.all(chunks.map((chunk) => device.read(chunk)));
         const all = got.flatMap((part) => [...part]);
         assertClose(all, want.dlogits, { rtol: 1e-5, atol: 1e-5 * scale });
@@ -125,6 +127,15 @@ opTest("the losses of PPO say what does not fit", (scope) => {
     RangeError,
     'Cannot record ppo_policy: "tokens" of 3 × 4, "tokens" and "targets" of 3: got 9, 3 and 3',
   );
+  const options = { mask: upload(3), entropies: upload(3), V: 2 };
+  const logits = scope.variable("logits", [3, 2], normal(1, 6));
+  const refused = [
+    [{ ...options, V: 3 }, 'V from 1 to the 2 columns of "logits": got 3'],
+    [{ ...options, start: 1 }, '"tokens" of at least 1 + 3 rows: got 3'],
+  ] as const;
+  for (const [wrong, message] of refused) {
+    assertThrows(() => entropy(scope.plan, logits, wrong), RangeError, message);
+  }
   const values = scope.variable("values", [3], normal(1, 3));
   assertThrows(
     () => valueLoss(scope.plan, values, { tokens: upload(3), state, clip }),

@@ -10,6 +10,7 @@ export interface PolicyLoss {
   kl: Float64Array; // (N)
   clipped: Float64Array; // (N)
   ratios: Float64Array; // (N)
+  entropies: Float64Array; // (N)
   /** d(scale Σ losses) / dlogits, (N, V). */
   dlogits: Float64Array;
 }
@@ -26,6 +27,7 @@ export function policyLoss(
     kl: new Float64Array(N),
     clipped: new Float64Array(N),
     ratios: new Float64Array(N),
+    entropies: new Float64Array(N),
     dlogits: new Float64Array(N * V),
   };
   rows.forEach(({ target, old, advantage: A, mask }, n) => {
@@ -44,6 +46,7 @@ export function policyLoss(
     const slope = free >= held ? -A * ratio : 0; // d loss / d logp
     row.forEach((x, v) => {
       const share = Math.exp(x - top) / total;
+      out.entropies[n]! -= mask * share * Math.log(share);
       out.dlogits[n * V + v] = scale * mask * slope * ((v === target ? 1 : 0) - share);
     });
   });

@@ -1,4 +1,10 @@
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { CannotError } from "../../src/config/cannot.ts";
 import type { Device } from "../../src/gpu/device.ts";
 import { Run } from "../../src/run/run_folder.ts";
@@ -89,6 +95,9 @@ gpuTest("the first update of an iteration is of the policy that wrote", async (d
     assert(metrics!["policy/approxkl_avg"] < 1e-9, `KL ${metrics!["policy/approxkl_avg"]}`);
     assertEquals(metrics!["policy/clipfrac_avg"], 0);
     assertEquals(metrics!["val/clipfrac_avg"], 0);
+    // The mean of -log p of what it wrote is an estimate of the entropy of what it could have written.
+    const written = metrics!["objective/entropy"] / metrics!["val/response_tokens"];
+    assertAlmostEquals(metrics!["policy/entropy_avg"], written, 0.05);
     // Whitened advantages have mean 0, and at a ratio of 1 the loss is minus their mean.
     assert(Math.abs(metrics!["loss/policy_avg"]) < 1e-5, `loss ${metrics!["loss/policy_avg"]}`);
     assert(metrics!["grad_norm/ptx_ratio"]! > 0.01);

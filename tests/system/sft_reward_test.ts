@@ -20,7 +20,8 @@ import { runTask } from "../support/train.ts";
 const RESPONSE_TOKENS = 5;
 
 const rowsOf = (lines: string) => lines.trimEnd().split("\n").map((line) => JSON.parse(line));
-const linesOf = (rows: readonly unknown[]) => rows.map((row) => JSON.stringify(row) + "\n").join("");
+const linesOf = (rows: readonly unknown[]) =>
+  rows.map((row) => JSON.stringify(row) + "\n").join("");
 
 /** Comparisons of a judge who likes what demonstrations do not do. */
 function contraryLines(count: number): string {
@@ -126,7 +127,11 @@ systemTest("train sft --reward keeps the checkpoint that a reward model likes be
         "want a reward model with the policy's tokenizer: it has another one",
       ],
       [
-        [...["--from", "parent", "--data", `${root}/data.jsonl`, "--reward", "rm"], ...settings, "validation=0"],
+        [
+          ...["--from", "parent", "--data", `${root}/data.jsonl`, "--reward", "rm"],
+          ...settings,
+          "validation=0",
+        ],
         `Cannot choose by the reward of rm@${judge.step}: want prompts: nothing is held out`,
       ],
     ];
