@@ -9,18 +9,14 @@
  * @module
  */
 import { CannotError } from "../config/cannot.ts";
-import { paddedLength } from "../data/task_batches.ts";
-import type { Device } from "../gpu/device.ts";
-import type { ModelConfig } from "../model/config.ts";
 import { Weights } from "../model/parameters.ts";
 import type { Checkpoint, CheckpointFile } from "../run/checkpoint.ts";
-import type { RunWriter } from "../run/run_folder.ts";
-import { loadTrainerState, trainerFiles } from "./checkpoint.ts";
 import { type DpoBatch, dpoBatch, type DpoExample } from "./dpo_batches.ts";
 import type { DpoConfig } from "./dpo_config.ts";
 import { type DpoResult, DpoStep } from "./dpo_step.ts";
-import { type EpochEvaluation, EpochPlan, type EpochStage } from "./epochs.ts";
-import { loadGrown } from "./grow.ts";
+import { EpochTraining, type EpochTrainingOptions } from "./epoch_training.ts";
+import type { EpochEvaluation } from "./epochs.ts";
+import { comparisonBatches } from "./reward_batches.ts";
 import type { RewardData, RewardExample } from "./reward_data.ts";
 import { type Agreements, agreements } from "./reward_score.ts";
 import type { RewardShape } from "./reward_step.ts";
@@ -37,21 +33,13 @@ export type DpoEvaluation = EpochEvaluation & Agreements & {
 };
 
 /** What the stage is given. */
-export interface DpoOptions {
-  /** Where it runs; whoever opened it closes it. */
-  readonly device: Device;
+export interface DpoOptions extends EpochTrainingOptions {
   /** Of the stage. */
   readonly config: DpoConfig;
-  /** The decoder, with rows for the tokens of a dialogue. */
-  readonly model: ModelConfig;
   /** Comparisons in tokens. */
   readonly data: Pick<RewardData, "train" | "dev" | "responses">;
-  /** JSON of tokenizer files that every checkpoint carries. */
-  readonly tokenizerFiles: Readonly<Record<string, unknown>>;
   /** The checkpoint that it starts from, and that is the reference. */
   readonly parent?: Checkpoint | undefined;
-  /** Goes on from here; whoever opened it takes the run back to it. */
-  readonly checkpoint?: Checkpoint | undefined;
 }
 
 /** Rows of an evaluation's batch. */
@@ -59,21 +47,8 @@ const EVALUATION_ROWS = 16;
 /** The reference's log-probabilities, as a checkpoint carries them. */
 const REFERENCE = "trainer/reference.safetensors";
 
-/** Everything that a step changes: weights, moments and the step itself. */
-export class Dpo implements EpochStage<DpoResult, DpoEvaluation> {
-  /** As they were given. */
-  readonly options: DpoOptions;
-  /** Of the stage. */
-  readonly config: DpoConfig;
-  /** What is trained. */
-  readonly weights: Weights;
-  /** Steps and epochs. */
-  readonly plan: EpochPlan;
-  /** Updates done. */
-  step = 0;
-  /** Asks the stage to save and end after the step under way. */
-  stopping = false;
-  readonly #stepper: DpoStep;
+/** The stage under way. */
+export class Dpo extends EpochTraining<DpoOptions, DpoBatch, DpoResult, DpoEvaluation> {
   readonly #scorer: SequenceScorer;
   /** Log-probabilities of all responses under the reference, one after the other. */
   #reference: Record<"train" | "dev", Float32Array> = {
@@ -82,14 +57,10 @@ export class Dpo implements EpochStage<DpoResult, DpoEvaluation> {
   };
   #train: readonly DpoExample[] = [];
 
-  private constructor(options: DpoOptions, weights: Weights, stepper: DpoStep) {
-    const { config, data, device } = options;
-    this.options = options;
-    this.config = config;
-    this.weights = weights;
-    this.plan = new EpochPlan(data.train.map(({ length }) => length), config);
-    this.#stepper = stepper;
-    this.#scorer = new SequenceScorer(device, weights, EVALUATION_ROWS, stepper.inner.pool);
+  private constructor(options: DpoOptions, stepper: DpoStep) {
+    super(options, stepper, options.data.train.map(({ length }) => length));
+    const { weights, pool } = stepper.inner;
+    this.#scorer = new SequenceScorer(options.device, weights, EVALUATION_ROWS, pool);
   }
 
   /**
@@ -99,7 +70,7 @@ export class Dpo implements EpochStage<DpoResult, DpoEvaluation> {
    * @throws {CannotError} When a checkpoint is of another model or other data, or there is none.
    */
   static async open(options: DpoOptions): Promise<Dpo> {
-    const { device, config, model, checkpoint, parent, data } = options;
+    const { device, config, model, checkpoint, parent } = options;
     if (!checkpoint && !parent) {
       throw new CannotError("train dpo", "want a checkpoint as the reference", "there is none");
     }
@@ -111,63 +82,28 @@ export class Dpo implements EpochStage<DpoResult, DpoEvaluation> {
       dropout: config.dropout,
       seed: config.seed,
     });
-    const state = new Dpo(options, weights, stepper);
-    try {
-      if (checkpoint) {
-        state.step = (await loadTrainerState(device, checkpoint, stepper.inner)).step;
-        state.#reference = readReference(checkpoint, data);
-      } else {
-        loadGrown(device, parent!, weights, config.seed);
-        state.#reference = {
-          train: await state.#logps(data.train),
-          dev: await state.#logps(data.dev),
-        };
-      }
-      state.#train = withReference(data.train, state.#reference.train);
-    } catch (error) {
-      state.destroy();
-      throw error;
-    }
-    return state;
+    return await new Dpo(options, stepper).loaded();
   }
 
-  /** Prompts that are held out. */
-  get heldOut(): number {
-    return this.options.data.dev.length;
-  }
-
-  /** Queues the next update. */
-  async advance(): Promise<void> {
-    await this.#stepper.run(this.step, this.batches(this.step), this.plan.learningRate(this.step));
-    this.step++;
+  /** Loads, too, what the reference says of all responses, or has it say it. */
+  protected override async load(): Promise<void> {
+    await super.load();
+    const { checkpoint, data } = this.options;
+    this.#reference = checkpoint
+      ? readReference(checkpoint, data)
+      : { train: await this.#logps(data.train), dev: await this.#logps(data.dev) };
+    this.#train = withReference(data.train, this.#reference.train);
   }
 
   /** The micro-batches of a step; a function of the seed and the step. */
-  batches(step: number): DpoBatch[] {
-    const { model } = this.options;
+  override batches(step: number): DpoBatch[] {
     const examples = this.plan.examples(step).map((i) => this.#train[i]!);
-    const longest = Math.max(...examples.map(({ length }) => length));
-    const { prompts: E, responses: K } = microShape(this.options);
-    const shape = { E, K, T: paddedLength(longest, model.contextLength) };
-    const batches: DpoBatch[] = [];
-    for (let start = 0; start < examples.length; start += E) {
-      batches.push(dpoBatch(examples.slice(start, start + E), shape));
-    }
-    return batches;
-  }
-
-  /** Results that have arrived, in order, without waiting. */
-  take(): DpoResult[] {
-    return this.#stepper.take();
-  }
-
-  /** Waits for the results of all queued steps. */
-  drain(): Promise<DpoResult[]> {
-    return this.#stepper.drain();
+    const { contextLength } = this.options.model;
+    return comparisonBatches(examples, microShape(this.options), contextLength, dpoBatch);
   }
 
   /** Loss and rewards over all comparisons that are held out. */
-  async evaluate(): Promise<DpoEvaluation> {
+  override async evaluate(): Promise<DpoEvaluation> {
     const { dev } = this.options.data;
     const logps = await this.#logps(dev);
     const reference = this.#reference.dev;
@@ -192,24 +128,15 @@ export class Dpo implements EpochStage<DpoResult, DpoEvaluation> {
     );
   }
 
-  /** Saves all that a resume needs; the metrics so far belong to it. */
-  async save(run: RunWriter, score: number | undefined): Promise<void> {
-    const { device, config, tokenizerFiles } = this.options;
-    const state = { step: this.step, cursor: null };
-    const files = trainerFiles(device, this.#stepper.inner, state, tokenizerFiles);
-    await run.save({
-      step: this.step,
-      score,
-      keep: { last: config.keep, best: true },
-      files: [...files, referenceFile(this.#reference)],
-    });
+  /** What a checkpoint holds, the reference's log-probabilities among it. */
+  protected override files(): CheckpointFile[] {
+    return [...super.files(), referenceFile(this.#reference)];
   }
 
   /** Gives the GPU's memory back. */
-  destroy(): void {
+  override destroy(): void {
     this.#scorer.destroy();
-    this.#stepper.destroy();
-    this.weights.destroy();
+    super.destroy();
   }
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { paddedLength } from "../data/task_batches.ts";
 import type { LengthBatch } from "./length_step.ts";
 
 /** A prompt with its responses, in tokens. */
@@ -61,4 +62,25 @@ export function rewardBatch(
     pairs += comparison.pairs;
   });
   return { T, ids, lengths, weights, count: comparisons.length, pairs, tokens };
+}
+
+/**
+ * The micro-batches of an update, all padded to its longest row.
+ *
+ * @param shape of a micro-batch
+ * @param make puts comparisons into a batch, as {@linkcode rewardBatch}
+ */
+export function comparisonBatches<X extends EncodedComparison, B>(
+  examples: readonly X[],
+  { prompts: E, responses: K }: { readonly prompts: number; readonly responses: number },
+  contextLength: number,
+  make: (part: readonly X[], shape: { E: number; K: number; T: number }) => B,
+): B[] {
+  const longest = Math.max(...examples.map(({ length }) => length));
+  const shape = { E, K, T: paddedLength(longest, contextLength) };
+  const batches: B[] = [];
+  for (let start = 0; start < examples.length; start += E) {
+    batches.push(make(examples.slice(start, start + E), shape));
+  }
+  return batches;
 }

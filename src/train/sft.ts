@@ -8,18 +8,14 @@
  */
 import { RandomWindows } from "../data/batches.ts";
 import { paddedLength } from "../data/task_batches.ts";
-import type { Device } from "../gpu/device.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { Weights } from "../model/parameters.ts";
 import type { EncodedDialogue } from "../prompt/dialogue.ts";
-import type { Checkpoint } from "../run/checkpoint.ts";
-import type { RunWriter } from "../run/run_folder.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { loadTrainerState, trainerFiles } from "./checkpoint.ts";
-import { type EpochEvaluation, EpochPlan, type EpochStage } from "./epochs.ts";
-import { loadGrown } from "./grow.ts";
-import type { RewardModel } from "./ppo_reward_model.ts";
+import { EpochTraining, type EpochTrainingOptions } from "./epoch_training.ts";
+import type { EpochEvaluation } from "./epochs.ts";
 import { packRows } from "./packing.ts";
+import type { RewardModel } from "./ppo_reward_model.ts";
 import { packedBatch, type ResponseBatch, responseBatch } from "./sft_batches.ts";
 import type { SftConfig } from "./sft_config.ts";
 import type { SftData } from "./sft_data.ts";
@@ -39,58 +35,32 @@ export interface SftEvaluation extends EpochEvaluation {
 }
 
 /** What the stage is given. */
-export interface SftOptions {
-  /** Where it runs; whoever opened it closes it. */
-  readonly device: Device;
+export interface SftOptions extends EpochTrainingOptions {
   /** Of the stage. */
   readonly config: SftConfig;
-  /** The decoder, with rows for the tokens of a dialogue. */
-  readonly model: ModelConfig;
   /** Dialogues in tokens. */
   readonly data: Pick<SftData, "train" | "dev" | "pretrain">;
-  /** JSON of tokenizer files that every checkpoint carries. */
-  readonly tokenizerFiles: Readonly<Record<string, unknown>>;
   /** Who scores answers to held-out prompts, where the configuration names a reward model. */
   readonly judge?: { readonly reward: RewardModel; readonly tokenizer: Tokenizer } | undefined;
-  /** The checkpoint whose decoder is fine-tuned; unused where one is gone on from. */
-  readonly parent?: Checkpoint | undefined;
-  /** Goes on from here; whoever opened it takes the run back to it. */
-  readonly checkpoint?: Checkpoint | undefined;
 }
 
 /** Rows of an evaluation's batch. */
 const EVALUATION_ROWS = 16;
 
-/** Everything that a step changes: weights, moments and the step itself. */
-export class Sft implements EpochStage<SftResult, SftEvaluation> {
-  /** As they were given. */
-  readonly options: SftOptions;
-  /** Of the stage. */
-  readonly config: SftConfig;
-  /** What is trained. */
-  readonly weights: Weights;
-  /** Steps and epochs. */
-  readonly plan: EpochPlan;
-  /** Updates done. */
-  step = 0;
-  /** Asks the stage to save and end after the step under way. */
-  stopping = false;
-  readonly #stepper: SftStep;
+/** The stage under way. */
+export class Sft extends EpochTraining<SftOptions, ResponseBatch, SftResult, SftEvaluation> {
   readonly #evaluator: ResponseEvaluator;
   readonly #answers: AnswerEvaluator | undefined;
   /** The dialogues of each row. */
   readonly #rows: readonly (readonly EncodedDialogue[])[];
   readonly #windows: RandomWindows | undefined;
 
-  private constructor(options: SftOptions, weights: Weights, stepper: SftStep) {
+  private constructor(options: SftOptions, stepper: SftStep) {
     const { config, data, device, model, judge } = options;
-    this.options = options;
-    this.config = config;
-    this.weights = weights;
-    this.#rows = sftRows(data.train, config, model);
-    this.plan = new EpochPlan(this.#rows.map(tokensOf), config);
-    this.#stepper = stepper;
-    const { pool } = stepper.inner; // nothing of these runs at the same time
+    const rows = sftRows(data.train, config, model);
+    super(options, stepper, rows.map(tokensOf));
+    this.#rows = rows;
+    const { weights, pool } = stepper.inner; // nothing of these runs at the same time
     this.#evaluator = new ResponseEvaluator(device, weights, EVALUATION_ROWS, pool);
     this.#answers = judge && new AnswerEvaluator(device, weights, judge.reward, {
       tokenizer: judge.tokenizer,
@@ -111,7 +81,7 @@ export class Sft implements EpochStage<SftResult, SftEvaluation> {
    * @throws {RangeError} When the configuration names a reward model and none is given.
    */
   static async open(options: SftOptions): Promise<Sft> {
-    const { device, config, model, checkpoint, parent, judge } = options;
+    const { device, config, model, judge } = options;
     if (config.reward !== undefined && !judge) {
       throw new RangeError(
         `Cannot choose by reward: want the model of "${config.reward}": got none`,
@@ -125,28 +95,7 @@ export class Sft implements EpochStage<SftResult, SftEvaluation> {
       dropout: config.dropout,
       seed: config.seed,
     });
-    const state = new Sft(options, weights, stepper);
-    try {
-      if (checkpoint) {
-        state.step = (await loadTrainerState(device, checkpoint, stepper.inner)).step;
-      } else if (parent) loadGrown(device, parent, weights, config.seed);
-      else weights.initialise(device, config.seed);
-    } catch (error) {
-      state.destroy();
-      throw error;
-    }
-    return state;
-  }
-
-  /** Dialogues that are held out. */
-  get heldOut(): number {
-    return this.options.data.dev.length;
-  }
-
-  /** Queues the next update. */
-  async advance(): Promise<void> {
-    await this.#stepper.run(this.step, this.batches(this.step), this.plan.learningRate(this.step));
-    this.step++;
+    return await new Sft(options, stepper).loaded();
   }
 
   /** The dialogues of each row of a step; a function of the seed and the step. */
@@ -155,7 +104,7 @@ export class Sft implements EpochStage<SftResult, SftEvaluation> {
   }
 
   /** The micro-batches of a step, text of pre-training among them; a function of seed and step. */
-  batches(step: number): ResponseBatch[] {
+  override batches(step: number): ResponseBatch[] {
     const { config, model } = this.options;
     const own = this.rows(step);
     // Packed rows are full, so that one plan is enough.
@@ -179,18 +128,8 @@ export class Sft implements EpochStage<SftResult, SftEvaluation> {
     });
   }
 
-  /** Results that have arrived, in order, without waiting. */
-  take(): SftResult[] {
-    return this.#stepper.take();
-  }
-
-  /** Waits for the results of all queued steps. */
-  drain(): Promise<SftResult[]> {
-    return this.#stepper.drain();
-  }
-
   /** The loss of all responses that are held out, and what answers to their prompts are worth. */
-  async evaluate(): Promise<SftEvaluation> {
+  override async evaluate(): Promise<SftEvaluation> {
     const { config, data, model } = this.options;
     const dialogues = data.dev.toSorted((a, b) => a.ids.length - b.ids.length);
     const batches = function* () {
@@ -207,24 +146,11 @@ export class Sft implements EpochStage<SftResult, SftEvaluation> {
     return { kind: "evaluation", step: this.step, ...found, rewarded, score };
   }
 
-  /** Saves all that a resume needs; the metrics so far belong to it. */
-  async save(run: RunWriter, score: number | undefined): Promise<void> {
-    const { device, config, tokenizerFiles } = this.options;
-    const state = { step: this.step, cursor: null };
-    await run.save({
-      step: this.step,
-      score,
-      keep: { last: config.keep, best: true },
-      files: trainerFiles(device, this.#stepper.inner, state, tokenizerFiles),
-    });
-  }
-
   /** Gives the GPU's memory back. */
-  destroy(): void {
+  override destroy(): void {
     this.#answers?.destroy();
     this.#evaluator.destroy();
-    this.#stepper.destroy();
-    this.weights.destroy();
+    super.destroy();
   }
 }
 
