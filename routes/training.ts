@@ -61,7 +61,8 @@ export const trainingPaths: ZodOpenApiPathsObject = {
     get: {
       operationId: "listAudit",
       summary: "Every change of what is served",
-      description: "version.served, training.started and training.ended. Needs the scope admin",
+      description:
+        "version.served, version.removed, training.started and training.ended. Needs the scope admin",
       tags: ["Models"],
       requestParams: { query: auditQuery },
       responses: responses(auditList, { description: "Them", errors: [400, 401, 403] }),

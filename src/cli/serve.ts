@@ -186,7 +186,7 @@ async function startLoop(
     logger: ServeDeps["logger"];
   },
 ): Promise<FeedbackLoop> {
-  const { after, least, policy = runs[0]!, reward, sft, ppo } = config.training;
+  const { after, least, keepRejected, policy = runs[0]!, reward, sft, ppo } = config.training;
   return await FeedbackLoop.start({
     runtime,
     store: feedback.store,
@@ -197,6 +197,7 @@ async function startLoop(
     policyRun: policy,
     after,
     least,
+    keepRejected,
     settings: { reward: { epochs: 3, ...reward }, sft, ppo },
     failed: (error) => logger.error("training on feedback failed", {}, error),
   });

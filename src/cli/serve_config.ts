@@ -81,6 +81,8 @@ export interface ServeConfig {
     after: number;
     /** Held-out pairs that are needed to let a new reward model take over. */
     least: number;
+    /** New reward models that did not take over and stay for a look: so many of the last ones. */
+    keepRejected: number;
     /** Run of the policy; by default the first that is served. */
     policy?: string | undefined;
     /** Settings of `train reward`, over `epochs: 3`. */
@@ -138,6 +140,7 @@ export const serveSchema: z.ZodType<ServeConfig> = z.strictObject({
   training: z.strictObject({
     after: z.int().min(0).default(0),
     least: z.int().min(1).default(50),
+    keepRejected: z.int().min(1).default(3),
     policy: z.string().min(1).optional(),
     reward: z.record(z.string(), z.unknown()).default({}),
     sft: z.record(z.string(), z.unknown()).default({}),

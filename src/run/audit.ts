@@ -9,7 +9,7 @@ import { CannotError, orCannot } from "../config/cannot.ts";
 export interface AuditEntry {
   /** When, ISO 8601. */
   readonly time: string;
-  /** Kind: `version.served`, `training.started`, `training.ended`. */
+  /** Kind: `version.served`, `version.removed`, `training.started`, `training.ended`. */
   readonly event: string;
   /** The run that it is about. */
   readonly run: string;

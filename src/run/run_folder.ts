@@ -325,6 +325,14 @@ export class RunWriter extends Run {
     for (const step of steps) if (!kept.has(step)) await this.#remove(step);
   }
 
+  /** Removes checkpoints, but the current one. @returns steps of those that were there */
+  async remove(steps: readonly number[]): Promise<number[]> {
+    const current = await this.currentStep();
+    const found = (await this.steps()).filter((step) => step !== current && steps.includes(step));
+    for (const step of found) await this.#remove(step);
+    return found;
+  }
+
   async #remove(step: number): Promise<void> {
     await removeFolderAtomic(join(this.path, "checkpoints", String(step)));
   }

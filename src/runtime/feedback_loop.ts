@@ -18,6 +18,7 @@ import {
 import type { TrustedData } from "../feedback/trusted_data.ts";
 import type { AuditLog } from "../run/audit.ts";
 import type { JobEvent, JobInfo } from "./jobs.ts";
+import { removeRejected } from "./rejected_versions.ts";
 import type { Runtime, ServedModel } from "./runtime.ts";
 
 /** What can be trained on feedback. */
@@ -56,6 +57,8 @@ export interface LoopOptions {
   readonly after: number;
   /** Held-out pairs that are needed to decide. */
   readonly least: number;
+  /** Reward models that did not take over: so many of the last ones stay. */
+  readonly keepRejected: number;
   /** Settings of each stage, over its defaults. */
   readonly settings: Readonly<Partial<Record<TrainingStage, Readonly<Record<string, unknown>>>>>;
   /** Told of what nobody waits for. */
@@ -174,6 +177,7 @@ export class FeedbackLoop {
         this.#options.failed(error);
       })
       .then(() => this.#note(round, "training.ended"))
+      .then(() => this.#tidy(round))
       .catch((error) => this.#options.failed(error))
       .finally(() => this.#running = undefined);
     return round;
@@ -238,6 +242,14 @@ export class FeedbackLoop {
       by: `training ${round.id}`,
       detail: { from: before.step, to: model.step, weights: model.weightsHash },
     });
+  }
+
+  /** Removes what was rejected long ago; the runtime then reads the run's versions again. */
+  async #tidy({ id, stage, run }: TrainingRound): Promise<void> {
+    if (stage !== "reward") return;
+    const { root, audit, keepRejected: keep, runtime } = this.#options;
+    const removed = await removeRejected(audit, run, { root, keep, by: `training ${id}` });
+    if (removed.length > 0) await runtime.swap(run);
   }
 
   #snapshot(stage: TrainingStage): Promise<Snapshot> {

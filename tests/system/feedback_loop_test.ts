@@ -170,6 +170,7 @@ function loopOptions(
     policyRun: "tiny",
     after: 0,
     least: 50,
+    keepRejected: 2,
     settings: { reward: { epochs: 2 } },
     failed: (error) => void errors.push(error),
     errors,
