@@ -1,5 +1,5 @@
 /**
- * `./brachio bench feedback`: 1,000 POSTs of feedback a second over real HTTP from four clients for a
+ * `./brachio bench feedback`: what texts take while the server learns from feedback, and 1,000 POSTs of feedback a second over real HTTP from four clients for a
  * hundred labelers, their rate limit on: with the GPU idle, with the GPU saturated by texts, and with
  * the server killed (SIGKILL) in the middle and started again.
  *
@@ -15,6 +15,8 @@ import { openDatabase } from "../src/feedback/database.ts";
 import { makeRun } from "../tests/support/served_runs.ts";
 import { postJson, type Server, startServer } from "../tests/support/server.ts";
 import type { ClientReport, ClientTask } from "./feedback_client.ts";
+import { spread } from "../src/gpu/profile.ts";
+import { type Beside, measureLatencies, p95s } from "./feedback_latency.ts";
 import type { Bench, BenchContext, Row } from "./harness.ts";
 
 const CLIENTS = 4;
@@ -26,6 +28,15 @@ const SECONDS = { whole: 60, quick: 4 };
 /** Before latencies count: the program is compiled as it runs. */
 const WARM_SECONDS = 2;
 const P99_MS = 50;
+/** Rounds of texts beside an idle server, one that trains a reward model, and one that runs PPO. */
+const ROUNDS = 3;
+const BESIDE: Readonly<Record<Beside, string>> = {
+  idle: "idle",
+  reward: "while a reward model is trained",
+  ppo: "while PPO runs",
+};
+/** The 95th percentile beside training is to be within so many times that of an idle server. */
+const MOST_RATIO = 2;
 /** Texts under way while the GPU is to be busy. */
 const TEXTS = 8;
 
@@ -34,15 +45,52 @@ export const bench: Bench = {
   name: "feedback",
   summary: `${RATE_PER_SECOND} POSTs a second, ${CLIENTS} clients, ${LABELERS} labelers, ` +
     "their rate limit on; ms from when a request was due to its acknowledgement",
-  async run({ quick }) {
+  async run(context) {
     const folder = await Deno.makeTempDir({ prefix: "brachio-bench-" });
     try {
-      return await runIn(folder, quick);
+      const learning = await runLearning(`${folder}/learning`, context);
+      const posts = await runIn(folder, context.quick);
+      return {
+        rows: [...learning.rows, ...posts.rows],
+        notes: [...learning.notes, ...posts.notes],
+      };
     } finally {
       await Deno.remove(folder, { recursive: true });
     }
   },
 };
+
+/** Texts while the server learns: a row for each of what it does beside them. */
+async function runLearning(root: string, { device, quick }: BenchContext) {
+  await Deno.mkdir(root);
+  const phases = await measureLatencies(device, root, quick ? 1 : ROUNDS);
+  const idle = p95s(phases, "idle");
+  const rows: Row[] = [];
+  const notes: string[] = [];
+  for (const [beside, name] of Object.entries(BESIDE) as [Beside, string][]) {
+    const all = phases.filter((phase) => phase.beside === beside)
+      .flatMap(({ latenciesMs }) => latenciesMs);
+    const own = p95s(phases, beside);
+    const ratios = spread(own.map((ms, round) => ms / idle[round]!));
+    rows.push({
+      name: `text of 24 tokens, ${name}`,
+      timing: { ...spread(all), samples: all.length },
+      errorShare: 0,
+      extra: {
+        "p95 ms": spread(own).ms.toFixed(0),
+        "p95 of idle": ratios.ms.toFixed(2),
+      },
+    });
+    if (beside === "idle") continue;
+    const { ms, lowMs, highMs } = ratios;
+    const range = `${lowMs.toFixed(2)} to ${highMs.toFixed(2)} over ${own.length} rounds`;
+    notes.push(
+      `${name}: p95 ${ms.toFixed(2)} times that of an idle server (${range}), within ` +
+        `${MOST_RATIO}: ${yes(ms <= MOST_RATIO)}`,
+    );
+  }
+  return { rows, notes };
+}
 
 interface Phase {
   readonly name: string;

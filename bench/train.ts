@@ -93,7 +93,7 @@ async function runIn(folder: string, { device, ceilings, quick, peers }: BenchCo
     await beside?.advance(end - step);
   }
   const pool = new ActivationPool(device);
-  const evaluator = await Evaluator.create(device, weights, { B, T }, pool);
+  const evaluator = await Evaluator.create(device, weights, { B, T }, { pool });
   ours.validationLoss = (await evaluator.run(wholeSplit(data.val, { B, T }))).loss;
 
   const notes: string[] = [];

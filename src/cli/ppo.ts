@@ -95,7 +95,7 @@ export async function trainPpo(options: PpoCommand): Promise<number> {
     checkSameFiles(past, info);
   }
   checkMemory(device, prepared.model, memoryOf(prepared));
-  const open = await usage(() => openPpo(device, prepared, checkpoint));
+  const open = await usage(() => openPpo(device, prepared, { checkpoint }));
   cleanup.defer(() => open.destroy());
   const { state } = open;
   const begins = state.step > 0

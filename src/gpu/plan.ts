@@ -524,13 +524,18 @@ export class Plan {
   /**
    * Appends the plan to an encoder: one compute pass, interrupted only by clears and copies.
    *
+   * @param range only the items `from` to before `to`: whoever cuts a replay runs all parts in order
    * @throws {Error} When the plan is not sealed, or a tensor it uses was released.
    */
-  encode(encoder: GPUCommandEncoder): void {
+  encode(
+    encoder: GPUCommandEncoder,
+    { from = 0, to = this.items.length }: { from?: number; to?: number } = {},
+  ): void {
     this.#assertRunnable();
     let pass: GPUComputePassEncoder | undefined;
     let current: GPUComputePipeline | undefined;
-    for (const item of this.items) {
+    for (let at = from; at < to; at++) {
+      const item = this.items[at]!;
       if (item.kind !== "dispatch") {
         pass?.end();
         pass = current = undefined;

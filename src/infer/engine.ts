@@ -16,6 +16,7 @@ import { ActivationPool } from "../gpu/pool.ts";
 import type { StorageType } from "../gpu/storage.ts";
 import { type Arrival, ReadbackRing } from "../gpu/ring.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { ALONE, type Part as TurnPart, type Turns } from "../gpu/turns.ts";
 import type { Weights } from "../model/parameters.ts";
 import { decodeResult, RESULT_FIELDS, type RowResult } from "../ops/sampling.ts";
 import { createSlotState, destroySlots, type SlotState, STATE, writeSlot } from "../ops/slots.ts";
@@ -51,6 +52,8 @@ export interface EngineOptions {
   prefixCache?: boolean;
   /** Of activations; shared with plans that never run at the same time. @default its own */
   pool?: ActivationPool | undefined;
+  /** When it may submit. @default at once */
+  turns?: Turns | undefined;
 }
 
 /** The most texts at a time. */
@@ -118,6 +121,8 @@ export class Engine {
   readonly #log: Tensor; // (steps, rows, RESULT_FIELDS), of a submission of several steps
   readonly #ring: ReadbackRing<Turn>;
   readonly #pace = new Pace(MOST);
+  readonly #turns: Turns;
+  readonly #parts = new WeakMap<Turn, TurnPart>();
   readonly #keepsPrefixes: boolean;
   readonly #live = new Map<Job, Live>();
   readonly #counts = {
@@ -132,7 +137,8 @@ export class Engine {
   #failure: unknown;
 
   private constructor(device: Device, weights: Weights, options: EngineOptions) {
-    const { slots = MOST_SLOTS, cacheBytes, cacheDtype: dtype, prefixCache = true, pool } = options;
+    const { slots = MOST_SLOTS, cacheBytes, cacheDtype: dtype, prefixCache = true } = options;
+    const { pool, turns = ALONE } = options;
     const { config } = weights;
     const { contextLength, vocabSize: V } = config;
     if (!Number.isInteger(slots) || slots < 1 || slots > MOST_SLOTS) {
@@ -144,6 +150,7 @@ export class Engine {
     this.weights = weights;
     this.#device = device;
     this.#keepsPrefixes = prefixCache;
+    this.#turns = turns;
     this.#scheduler = new Scheduler({ slots, blocks, contextLength, scoreRows, prefixCache });
     this.#cache = new KeyValueCache(device, config, { texts: slots, blocks, dtype });
     this.#slots = createSlotState(device, { S: slots, V, T: contextLength });
@@ -231,7 +238,9 @@ export class Engine {
     try {
       this.#arrive(this.#ring.take());
       const isAhead = this.#underWay >= this.#pace.depth;
-      const turn = isAhead ? undefined : this.#scheduler.next(this.#pace.steps);
+      const turn = isAhead
+        ? undefined
+        : this.#scheduler.next(this.#pace.stepsWithin(this.#turns.partMs));
       if (turn) await this.#submit(turn);
       if (!turn && this.#underWay > 0) this.#arrive([(await this.#ring.next())!]);
       else if (this.#underWay > 0) await new Promise((resolve) => setTimeout(resolve, 0));
@@ -275,6 +284,7 @@ export class Engine {
     });
     const decodeStep = decode && await this.#steps.decode(decode.rows);
 
+    this.#parts.set(turn, await this.#turns.begin());
     for (const { run } of chunk?.parts ?? []) this.#assign(run);
     for (const run of decode?.runs ?? []) this.#assign(run);
     const encoder = device.gpu.createCommandEncoder();
@@ -351,13 +361,7 @@ export class Engine {
   #arrive(arrivals: readonly Arrival<Turn>[]): void {
     if (arrivals.length === 0) return;
     const nowMs = performance.now();
-    const steps = arrivals.map(({ tag: { chunk, decode } }) => chunk ? NaN : decode!.steps);
-    const sum = steps.reduce((all, count) => all + count, 0);
-    this.#pace.note({
-      elapsedMs: nowMs - this.#sinceMs,
-      turns: arrivals.length,
-      ...(Number.isNaN(sum) ? {} : { steps: sum }),
-    });
+    this.#note(arrivals.map(({ tag }) => tag), nowMs - this.#sinceMs);
     this.#sinceMs = nowMs;
     this.#underWay -= arrivals.length;
     for (const { tag: { chunk, decode }, values } of arrivals) {
@@ -370,6 +374,20 @@ export class Engine {
       }
       if (decode) this.#arriveTokens(decode, results[0]!);
     }
+  }
+
+  /** What the turns that have arrived took: each by itself where that was measured. */
+  #note(turns: readonly Turn[], elapsedMs: number): void {
+    const stepsOf = ({ chunk, decode }: Turn) => chunk ? {} : { steps: decode!.steps };
+    const known = turns.flatMap((turn) => {
+      const { ms } = this.#parts.get(turn) ?? {};
+      return ms === undefined ? [] : [{ elapsedMs: ms, turns: 1, ...stepsOf(turn) }];
+    });
+    for (const each of known) this.#pace.note(each);
+    if (known.length > 0) return;
+    const steps = turns.reduce((sum, turn) => sum + (stepsOf(turn).steps ?? NaN), 0);
+    const all = Number.isNaN(steps) ? {} : { steps };
+    this.#pace.note({ elapsedMs, turns: turns.length, ...all });
   }
 
   #arrivePart({ run, from, to }: Part, results: Uint32Array | undefined, row: number): void {

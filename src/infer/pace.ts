@@ -27,8 +27,14 @@ export class Pace {
 
   /** Decode steps of a submission. */
   get steps(): number {
+    return this.stepsWithin(Infinity);
+  }
+
+  /** Decode steps of a submission that takes so long at most, where a single step does not. */
+  stepsWithin(mostMs: number): number {
     if (this.#stepMs === undefined) return 1;
-    return clamp(Math.floor(SUBMISSION_MS / this.#stepMs), this.#mostSteps);
+    const ms = Math.min(SUBMISSION_MS, mostMs);
+    return clamp(Math.floor(ms / this.#stepMs), this.#mostSteps);
   }
 
   /** Submissions under way. */

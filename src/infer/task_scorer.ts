@@ -11,6 +11,7 @@ import type { ActivationPool } from "../gpu/pool.ts";
 import { Recent } from "../gpu/recent.ts";
 import { ReadbackRing } from "../gpu/ring.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { PartedReplay, type Turns } from "../gpu/turns.ts";
 import { decoder } from "../model/decoder.ts";
 import { extractRows, extractSizes, taskScores, type TaskShape } from "../model/heads.ts";
 import type { Weights } from "../model/parameters.ts";
@@ -26,19 +27,28 @@ export class TaskScorer {
   readonly #pool: ActivationPool;
   readonly #ring: ReadbackRing<{ batch: TaskBatch }>;
   readonly #plans = new Recent<ScorePlan>(MOST_PLANS);
+  readonly #replay: PartedReplay;
 
   /**
    * Makes the readback; plans are recorded as batches need them.
    *
    * @param pool of activations; plans that run at the same time must not share it
+   * @param turns when parts of a batch may be submitted; at once without it
    */
-  constructor(device: Device, weights: Weights, shape: TaskShape, pool: ActivationPool) {
+  constructor(
+    device: Device,
+    weights: Weights,
+    shape: TaskShape,
+    pool: ActivationPool,
+    turns?: Turns,
+  ) {
     this.#device = device;
     this.#weights = weights;
     this.#shape = shape;
     this.#pool = pool;
     const slotBytes = 4 * shape.examples * shape.classes;
     this.#ring = new ReadbackRing(device, { slots: 8, slotBytes });
+    this.#replay = new PartedReplay(device, turns);
   }
 
   /**
@@ -54,10 +64,10 @@ export class TaskScorer {
         () => ScorePlan.create(this.#device, this.#weights, this.#shape, batch.T, this.#pool),
       );
       plan.write(batch);
-      const encoder = this.#device.gpu.createCommandEncoder();
-      plan.plan.encode(encoder);
-      this.#ring.record(encoder, [plan.logits], { batch });
-      this.#device.gpu.queue.submit([encoder.finish()]);
+      await this.#replay.run(
+        [plan.plan],
+        (encoder) => this.#ring.record(encoder, [plan.logits], { batch }),
+      );
       this.#ring.submitted();
     }
     for (let next = await this.#ring.next(); next; next = await this.#ring.next()) {

@@ -6,11 +6,12 @@
  */
 import type { TextEvent, TextRequest } from "../infer/request.ts";
 import { ClassifyQueue } from "./classify_queue.ts";
-import { type JobEvent, type JobInfo, type JobKind, JobQueue } from "./jobs.ts";
+import { JobTurns, PART_MS } from "./job_turns.ts";
+import type { JobEvent, JobInfo, JobKind, JobQueue } from "./jobs.ts";
 import type { RuntimeStatus, ServedModel } from "./runtime.ts";
 import type { ExampleTokens, TaskClassifier } from "./task_classifier.ts";
 import type { EngineRequest, TextEngine } from "./text_engine.ts";
-import { RateMeter, TimeShare } from "./time_share.ts";
+import { RateMeter } from "./time_share.ts";
 import { type Lease, type VersionParts, Versions } from "./versions.ts";
 
 /** A version on the GPU. */
@@ -73,9 +74,6 @@ export interface CoreListener {
   failed(error: Error): void;
 }
 
-/** A job's step that takes longer goes on beside the texts: it is late then, they are not. */
-const PATIENCE_MS = 200;
-
 interface Live {
   readonly id: number;
   readonly request: TextRequest;
@@ -92,8 +90,7 @@ export class RuntimeCore {
   readonly #backend: Backend;
   readonly #versions: Versions<LoadedModel>;
   readonly #listener: CoreListener;
-  readonly #jobs: JobQueue;
-  readonly #share: TimeShare;
+  readonly #jobs: JobTurns;
   readonly #rate = new RateMeter();
   readonly #requests = new Map<number, Live>();
   readonly #classify: ClassifyQueue<LoadedModel>;
@@ -103,8 +100,6 @@ export class RuntimeCore {
   #wasText = false;
   /** What must not happen while an engine is in the middle of a step. */
   #between: (() => void)[] = [];
-  #jobStep: Promise<void> | undefined;
-  #textMs = 0;
   #tokens = 0;
   #lastTurnMs: number | undefined;
   #last: LoadedModel | undefined;
@@ -125,10 +120,15 @@ export class RuntimeCore {
     this.#backend = backend;
     this.#versions = versions;
     this.#listener = listener;
-    this.#share = new TimeShare(options.jobShare ?? 0.3);
-    this.#jobs = new JobQueue(backend.jobKinds, (info, events) => {
-      if (info.state !== "waiting" && info.state !== "running") this.#refreshAll();
-      listener.job(info, events);
+    this.#jobs = new JobTurns({
+      kinds: backend.jobKinds,
+      share: options.jobShare ?? 0.3,
+      idle: () => backend.idle(),
+      told: (info, events) => {
+        if (info.state !== "waiting" && info.state !== "running") this.#refreshAll();
+        listener.job(info, events);
+      },
+      woke: () => listener.woke(),
     });
     this.#classify = new ClassifyQueue({
       woke: () => listener.woke(),
@@ -282,20 +282,20 @@ export class RuntimeCore {
 
   /** Jobs that wait, run or have ended. */
   get jobs(): Pick<JobQueue, "list"> {
-    return this.#jobs;
+    return this.#jobs.queue;
   }
 
   /** Puts a job into the queue. @throws {RangeError} When its kind is unknown */
   startJob(kind: string, parameters: unknown): JobInfo {
     if (this.#failure) throw this.#failure;
-    const info = this.#jobs.start(kind, parameters);
+    const info = this.#jobs.queue.start(kind, parameters);
     this.#listener.woke();
     return info;
   }
 
   /** Ends a job; it may save first. @throws {RangeError} When there is none of that number */
   cancelJob(id: number): void {
-    this.#jobs.cancel(id);
+    this.#jobs.queue.cancel(id);
   }
 
   /** Does one thing. @returns false when there is nothing to do until it tells that it woke */
@@ -306,9 +306,10 @@ export class RuntimeCore {
     const isServing = texts !== undefined || this.#classify.hasWork;
     if (texts) this.#lastTurnMs ??= performance.now();
     else this.#lastTurnMs = undefined;
-    if (!isServing || !this.#jobs.hasWork) this.#share.reset(); // nobody to share with
-    const isJobReady = this.#jobs.hasWork && !this.#jobStep;
-    if (isJobReady && (!isServing || this.#share.isJobsTurn)) await this.#jobTurn();
+    this.#jobs.share(isServing);
+    // Texts that never wait let a job in once it lacks a whole part.
+    const isJobsTurn = this.#jobs.isReady && (!isServing || this.#jobs.owedMs > PART_MS);
+    if (isJobsTurn) await this.#jobs.take();
     else if (texts && !(this.#wasText && this.#classify.hasWork)) await this.#textTurn(texts);
     else if (isServing) await this.#classifyTurn();
     else return false;
@@ -325,10 +326,7 @@ export class RuntimeCore {
     this.#classify.fail(error);
     this.#listener.failed(error);
     this.#listener.woke();
-    // Those that wait would do so for ever.
-    (this.#jobStep ?? Promise.resolve()).then(() => this.#jobs.close(error.message)).catch(
-      () => {},
-    );
+    this.#jobs.close(error).catch(() => {}); // those that wait would do so for ever
   }
 
   /** Ends what runs and gives everything back. No turn may be under way. */
@@ -337,8 +335,7 @@ export class RuntimeCore {
     this.#failure ??= closed;
     for (const live of [...this.#requests.values()]) this.#fail(live, closed);
     this.#classify.fail(closed);
-    await this.#jobStep;
-    await this.#jobs.close(closed.message);
+    await this.#jobs.close(closed);
     this.#versions.close(closed);
     this.#backend.close();
   }
@@ -357,32 +354,49 @@ export class RuntimeCore {
   async #textTurn(model: LoadedModel): Promise<void> {
     this.#last = model;
     this.#wasText = true;
-    const startMs = performance.now();
     try {
-      if (await model.engine.step()) this.#unfinished.add(model);
+      if (await this.#besideJobs(model.engine.step())) this.#unfinished.add(model);
       else this.#unfinished.delete(model);
     } catch (error) {
       this.#unfinished.delete(model);
       await this.#recover(model, asError(error));
     }
-    this.#addTextMs(performance.now() - startMs);
   }
 
   /** One batch of examples. Their requests know already of what goes wrong. */
   async #classifyTurn(): Promise<void> {
     this.#wasText = false;
-    const startMs = performance.now();
     try {
-      await this.#classify.turn();
+      await this.#besideJobs(this.#classify.turn());
     } catch (error) {
       if (this.#backend.isFatal(error)) this.fail(asError(error));
     }
-    this.#addTextMs(performance.now() - startMs);
   }
 
-  #addTextMs(ms: number): void {
-    this.#textMs += ms;
-    this.#share.addText(ms);
+  /**
+   * Waits for a turn of texts. While that waits for the GPU to tell what it has done, the GPU is
+   * free: a job has its parts then, which hold up nobody.
+   */
+  async #besideJobs<T>(turn: Promise<T>): Promise<T> {
+    const startMs = performance.now();
+    let jobMs = 0;
+    let isOver = false;
+    const over = turn.then(() => {}, () => {}).then(() => isOver = true);
+    try {
+      while (this.#jobs.isReady && this.#jobs.owedMs >= 0) {
+        const later = Promise.withResolvers<void>();
+        const timer = setTimeout(later.resolve, 0);
+        await Promise.race([over, later.promise]);
+        clearTimeout(timer);
+        if (isOver) break;
+        const jobStartMs = performance.now();
+        await this.#jobs.take();
+        jobMs += performance.now() - jobStartMs;
+      }
+      return await turn;
+    } finally {
+      this.#jobs.addText(performance.now() - startMs - jobMs);
+    }
   }
 
   /** The requests of an engine that threw end; others, and those to come, do not notice. */
@@ -396,25 +410,6 @@ export class RuntimeCore {
     } catch (second) {
       this.fail(asError(second));
     }
-  }
-
-  /** Takes the job a step further, but waits only so long for it. */
-  async #jobTurn(): Promise<void> {
-    const startMs = performance.now();
-    const textMs = this.#textMs;
-    // Its work must be done before its time is known; with the GPU to itself nobody asks.
-    const settle = async () => {
-      if (this.#nextModel() || this.#classify.hasWork) await this.#backend.idle();
-    };
-    this.#jobStep = this.#jobs.advance(settle).finally(() => {
-      this.#share.addJob(performance.now() - startMs - (this.#textMs - textMs));
-      this.#jobStep = undefined;
-      this.#listener.woke();
-    });
-    const patience = Promise.withResolvers<void>();
-    const timer = setTimeout(patience.resolve, PATIENCE_MS);
-    await Promise.race([this.#jobStep, patience.promise]);
-    clearTimeout(timer);
   }
 
   /** The engine gets a request; so late, as its version may have had to be loaded. */

@@ -87,10 +87,11 @@ export class GpuBackend implements Backend {
         if (!this.#isClosed) resolve(lostError(`${reason}${message ? `: ${message}` : ""}`));
       });
     });
+    const { root } = options;
     this.jobKinds = {
-      pretrain: (parameters) => pretrainJob(device, options.root, parameters),
-      reward: (parameters) => rewardJob(device, options.root, parameters),
-      policy: (parameters) => policyJob(device, options.root, parameters),
+      pretrain: (parameters, turns) => pretrainJob({ device, root, turns }, parameters),
+      reward: (parameters, turns) => rewardJob({ device, root, turns }, parameters),
+      policy: (parameters, turns) => policyJob({ device, root, turns }, parameters),
     };
   }
 

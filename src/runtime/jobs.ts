@@ -1,11 +1,14 @@
 /**
  * Jobs: stages of training that share the GPU with texts, one at a time, a step at a time.
  *
+ * A job asks for turns: each part of its work waits until it may be submitted.
  * A job is started by the name of its kind, as functions do not cross threads.
  *
  * @module
  */
 import * as z from "zod";
+import type { Device } from "../gpu/device.ts";
+import type { Turns } from "../gpu/turns.ts";
 
 /** What a job tells while it goes on: plain data of its kind. */
 export type JobEvent = unknown;
@@ -20,12 +23,33 @@ export interface Job {
   close(): void | Promise<void>;
 }
 
+/** Where a job works. */
+export interface JobPlace {
+  /** Shared with texts. */
+  readonly device: Device;
+  /** Folder of all runs. */
+  readonly root: string;
+  /** When parts of its work may be submitted. */
+  readonly turns: Turns;
+}
+
 /**
  * Makes a job of its parameters.
  *
+ * @param turns when parts of its work may be submitted
  * @throws {Error} When the parameters do not fit; nothing is left behind then.
  */
-export type JobKind = (parameters: unknown) => Promise<Job>;
+export type JobKind = (parameters: unknown, turns: Turns) => Promise<Job>;
+
+/** What the owner of a queue does about the work of a step. */
+export interface StepOwner {
+  /** Given to the job. */
+  readonly turns: Turns;
+  /** Waits for the work of the step; what it throws was the job's doing. */
+  settle(): Promise<void>;
+  /** Time of the GPU's thread that the job has had since this was asked last, ms. */
+  takeMs(): number;
+}
 
 /** Where a job is: it waits, runs, or has ended in one of three ways. */
 export type JobState = "waiting" | "running" | "done" | "cancelled" | "failed";
@@ -114,28 +138,23 @@ export class JobQueue {
     this.#job?.stop?.();
   }
 
-  /**
-   * Takes the first job a step further. Never throws: a failure is the job's own.
-   *
-   * @param settle waits for the work of the step; what it throws was the job's doing
-   */
-  async advance(settle: () => Promise<void> = async () => {}): Promise<void> {
+  /** Takes the first job a step further. Never throws: a failure is the job's own. */
+  async advance(owner: StepOwner): Promise<void> {
     const entry = this.#first;
     if (!entry) return;
-    const startMs = performance.now();
-    const spend = () => entry.spentMs += performance.now() - startMs;
+    const spend = () => entry.spentMs += owner.takeMs();
     try {
       if (!this.#job) {
         entry.state = "running";
         this.#tell(entry);
-        this.#job = await this.#kinds[entry.kind]!(entry.parameters);
+        this.#job = await this.#kinds[entry.kind]!(entry.parameters, owner.turns);
         if (entry.isCancelled) this.#job.stop?.();
       }
       const isLost = entry.isCancelled && !this.#job.stop;
       const { done, value } = isLost
         ? await this.#job.events.return()
         : await this.#job.events.next();
-      await settle();
+      await owner.settle();
       if (!done) {
         entry.event = value;
         spend();

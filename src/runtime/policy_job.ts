@@ -8,7 +8,6 @@
 import { join } from "node:path";
 import * as z from "zod";
 import { CannotError } from "../config/cannot.ts";
-import type { Device } from "../gpu/device.ts";
 import { configFromJson } from "../model/config_json.ts";
 import { DIALOGUE_TOKENS } from "../prompt/dialogue.ts";
 import type { Checkpoint } from "../run/checkpoint.ts";
@@ -24,7 +23,7 @@ import { Sft } from "../train/sft.ts";
 import { checkPretrainShare, sftSchema } from "../train/sft_config.ts";
 import { dialogueTokenizerFiles, loadSftData } from "../train/sft_data.ts";
 import { stageInfo } from "../train/stage_info.ts";
-import type { Job } from "./jobs.ts";
+import type { Job, JobPlace } from "./jobs.ts";
 
 /** What is trained on what. */
 const policyJobSchema = z.strictObject({
@@ -60,17 +59,17 @@ interface Opened {
 /**
  * Opens the policy, the data and a run for the stage.
  *
- * @param root folder of all runs
  * @throws {CannotError} When one of them cannot be had, or the settings do not fit.
  */
-export async function policyJob(device: Device, root: string, parameters: unknown): Promise<Job> {
+export async function policyJob(place: JobPlace, parameters: unknown): Promise<Job> {
+  const { root } = place;
   const asked = policyJobSchema.parse(parameters);
   const cleanup = new AsyncDisposableStack();
   try {
     const policy = await Run.open(root, asked.run);
     const parent = await policy.checkpoint("current");
     const open = asked.stage === "sft" ? openSft : openPpoStage;
-    const opened = await open(device, root, asked, parent, cleanup);
+    const opened = await open(place, asked, parent, cleanup);
     return {
       events: drive(opened, root, asked),
       stop: () => opened.stop(),
@@ -98,8 +97,7 @@ async function* drive(
 }
 
 async function openSft(
-  device: Device,
-  root: string,
+  { device, root, turns }: JobPlace,
   { run, data, dev, settings }: Asked,
   parent: Checkpoint,
   cleanup: AsyncDisposableStack,
@@ -123,6 +121,7 @@ async function openSft(
     data: read,
     tokenizerFiles: dialogueTokenizerFiles(tokenizer, model),
     parent,
+    turns,
   });
   cleanup.defer(() => state.destroy());
   const sources = read.files.map(({ path: name, sha256 }) => ({ name, sha256, tokens: 0 }));
@@ -146,8 +145,7 @@ async function openSft(
 }
 
 async function openPpoStage(
-  device: Device,
-  root: string,
+  { device, root, turns }: JobPlace,
   { run, data, dev, reward, settings }: Asked,
   parent: Checkpoint,
   cleanup: AsyncDisposableStack,
@@ -159,7 +157,7 @@ async function openPpoStage(
   const prepared = await preparePpo(asked, { root, parent, cacheFolder });
   cleanup.defer(() => prepared.close());
   const { config, sources } = prepared;
-  const open = await openPpo(device, prepared);
+  const open = await openPpo(device, prepared, { turns });
   cleanup.defer(() => open.destroy());
   const info = stageInfo("ppo", device, { config, parent: lineage(run, parent), data: sources });
   const writer = await RunWriter.create(root, await freeRunName(root, `${run}-ppo`), info);

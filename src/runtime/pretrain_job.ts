@@ -6,7 +6,6 @@
 import { join } from "node:path";
 import * as z from "zod";
 import { CannotError } from "../config/cannot.ts";
-import type { Device } from "../gpu/device.ts";
 import { RunWriter } from "../run/run_folder.ts";
 import { addSample } from "../run/samples.ts";
 import { loadTokenizer } from "../tokenizer/file.ts";
@@ -19,7 +18,7 @@ import {
 } from "../train/pretrain_config.ts";
 import { makeTokenizer, prepare, tokenizerFiles, withFullPaths } from "../train/pretrain_data.ts";
 import { checkSameBits, logEvent, pretrainVariants, takeBack } from "../train/pretrain_run.ts";
-import type { Job } from "./jobs.ts";
+import type { Job, JobPlace } from "./jobs.ts";
 
 const parametersSchema = z.strictObject({
   /** Name of the run. */
@@ -31,13 +30,11 @@ const parametersSchema = z.strictObject({
 /**
  * Opens the run and takes it back to its last checkpoint.
  *
- * @param root folder of all runs
  * @param parameters `run`, and `steps` to go on to
  * @throws {CannotError} When the run cannot go on here, or another process writes it.
  */
 export async function pretrainJob(
-  device: Device,
-  root: string,
+  { device, root, turns }: JobPlace,
   parameters: unknown,
 ): Promise<Job> {
   const { run: name, steps } = parametersSchema.parse(parameters);
@@ -68,6 +65,7 @@ export async function pretrainJob(
       tokenizer,
       tokenizerFiles: files,
       checkpoint,
+      turns,
     });
     cleanup.defer(() => state.destroy());
     await takeBack(run, checkpoint, withFullPaths(config));

@@ -9,6 +9,7 @@ import * as z from "zod";
 import { CannotError } from "../config/cannot.ts";
 import type { Device } from "../gpu/device.ts";
 import { ActivationPool } from "../gpu/pool.ts";
+import type { Turns } from "../gpu/turns.ts";
 import { TaskScorer } from "../infer/task_scorer.ts";
 import { configFromJson } from "../model/config_json.ts";
 import { scoreSpec } from "../model/heads.ts";
@@ -24,7 +25,7 @@ import { type GatePair, type GateResult, judgeCandidate } from "../train/reward_
 import { scoresOf } from "../train/reward_score.ts";
 import { scoreShape } from "../train/reward_step.ts";
 import { dialogueTokenizerFiles } from "../train/sft_data.ts";
-import type { Job } from "./jobs.ts";
+import type { Job, JobPlace } from "./jobs.ts";
 
 /** What is trained on what. */
 const rewardJobSchema = z.strictObject({
@@ -54,11 +55,13 @@ const ROWS = 16;
 /**
  * Opens the run and the data.
  *
- * @param root folder of all runs
  * @throws {CannotError} When the run is no reward model, another process writes it, or nothing is
  * left to train on.
  */
-export async function rewardJob(device: Device, root: string, parameters: unknown): Promise<Job> {
+export async function rewardJob(
+  { device, root, turns }: JobPlace,
+  parameters: unknown,
+): Promise<Job> {
   const asked = rewardJobSchema.parse(parameters);
   using cleanup = new DisposableStack();
   const run = await RunWriter.open(root, asked.run);
@@ -89,19 +92,19 @@ export async function rewardJob(device: Device, root: string, parameters: unknow
     tokenizerFiles: dialogueTokenizerFiles(tokenizer, model),
     padId: tokenizer.specialTokens.get("<|pad|>"),
     parent: base,
+    turns,
   });
   cleanup.defer(() => state.destroy());
   loadWeights(device, base, state.weights); // the score of the base too
   const owned = cleanup.move();
   return {
-    events: train(state, { device, run, current, dev: examples.dev, least: asked.least }),
+    events: train(state, { device, turns, run, current, dev: examples.dev, least: asked.least }),
     stop: () => state.stopping = true,
     close: () => owned.dispose(),
   };
 }
 
-interface Parts {
-  readonly device: Device;
+interface Parts extends Pick<JobPlace, "device" | "turns"> {
   readonly run: RunWriter;
   readonly current: Checkpoint;
   readonly dev: readonly RewardExample[];
@@ -110,7 +113,7 @@ interface Parts {
 
 async function* train(
   state: RewardTraining,
-  { device, run, current, dev, least }: Parts,
+  { device, turns, run, current, dev, least }: Parts,
 ): AsyncGenerator<RewardJobEvent, void> {
   const { totalSteps: steps } = state.plan;
   const check = (results: Awaited<ReturnType<RewardTraining["drain"]>>) => {
@@ -129,7 +132,9 @@ async function* train(
   check(await state.drain());
   const rows = dev.flatMap((example) => example.rows);
   const candidate = await state.scores(rows);
-  const before = rows.length > 0 ? await scoresWith(device, current, rows) : new Float64Array();
+  const before = rows.length > 0
+    ? await scoresWith({ device, turns }, current, rows)
+    : new Float64Array();
   const judged = judgeCandidate(gatePairs(dev, candidate, before), least);
   yield { kind: "judged", ...judged };
   const step = Math.max(...await run.steps(), 0) + steps;
@@ -169,7 +174,7 @@ function gatePairs(
 
 /** Scores of another checkpoint. */
 async function scoresWith(
-  device: Device,
+  { device, turns }: { device: Device; turns: Turns },
   checkpoint: Checkpoint,
   dialogues: readonly Uint32Array[],
 ): Promise<Float64Array> {
@@ -180,7 +185,7 @@ async function scoresWith(
   cleanup.defer(() => weights.destroy());
   const pool = new ActivationPool(device);
   cleanup.defer(() => pool.destroy());
-  const scorer = new TaskScorer(device, weights, scoreShape(ROWS), pool);
+  const scorer = new TaskScorer(device, weights, scoreShape(ROWS), pool, turns);
   cleanup.defer(() => scorer.destroy());
   loadWeights(device, checkpoint, weights);
   return await scoresOf(scorer, dialogues, { rows: ROWS, contextLength: config.contextLength });

@@ -28,7 +28,14 @@ export class TimeShare {
 
   /** Whether a job comes next: it has had no more than its share. */
   get isJobsTurn(): boolean {
-    return this.#share > 0 && this.#jobMs * (1 - this.#share) <= this.#share * this.#textMs;
+    return this.owedMs >= 0;
+  }
+
+  /** What jobs lack of their share, ms; below 0 when they have had more. */
+  get owedMs(): number {
+    const share = this.#share;
+    if (share === 0 || share === 1) return share === 0 ? -Infinity : Infinity;
+    return this.#textMs * share / (1 - share) - this.#jobMs;
   }
 
   /** Writes down what a job took. */

@@ -8,6 +8,7 @@ import { Plan } from "../gpu/plan.ts";
 import type { ActivationPool } from "../gpu/pool.ts";
 import { ReadbackRing } from "../gpu/ring.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { PartedReplay, type Turns } from "../gpu/turns.ts";
 import { decoder } from "../model/decoder.ts";
 import { embeddingNames, type Weights } from "../model/parameters.ts";
 import { type LossState, lossState } from "../ops/cross_entropy.ts";
@@ -42,8 +43,14 @@ export class Evaluator {
   readonly #state: LossState;
   readonly #total: Tensor;
   readonly #ring: ReadbackRing<number>;
+  readonly #replay: PartedReplay;
 
-  private constructor(device: Device, weights: Weights, { B, T }: { B: number; T: number }) {
+  private constructor(
+    device: Device,
+    weights: Weights,
+    { B, T }: { B: number; T: number },
+    turns: Turns | undefined,
+  ) {
     this.#device = device;
     this.#inputs = {
       ids: device.tensor("ids", [B, T], "u32"),
@@ -52,6 +59,7 @@ export class Evaluator {
     };
     this.#state = lossState(device);
     this.#ring = new ReadbackRing(device, { slots: 16, slotBytes: 16 });
+    this.#replay = new PartedReplay(device, turns);
     this.#plan = new Plan(device, { label: "evaluate" });
     const { ids, targets, mask } = this.#inputs;
     const hidden = decoder(this.#plan, weights, { ids });
@@ -66,9 +74,9 @@ export class Evaluator {
     device: Device,
     weights: Weights,
     shape: { B: number; T: number },
-    pool: ActivationPool,
+    { pool, turns }: { pool: ActivationPool; turns?: Turns | undefined },
   ): Promise<Evaluator> {
-    const evaluator = new Evaluator(device, weights, shape);
+    const evaluator = new Evaluator(device, weights, shape, turns);
     await evaluator.#plan.seal(pool);
     return evaluator;
   }
@@ -82,10 +90,10 @@ export class Evaluator {
       this.#device.write(this.#inputs.ids, inputs);
       this.#device.write(this.#inputs.targets, targets);
       this.#device.write(this.#inputs.mask, mask);
-      const encoder = this.#device.gpu.createCommandEncoder();
-      this.#plan.encode(encoder);
-      this.#ring.record(encoder, [this.#total], tokens);
-      this.#device.gpu.queue.submit([encoder.finish()]);
+      await this.#replay.run(
+        [this.#plan],
+        (encoder) => this.#ring.record(encoder, [this.#total], tokens),
+      );
       this.#ring.submitted();
       tokens += unmaskedCount;
     }

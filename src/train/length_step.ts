@@ -10,6 +10,7 @@ import type { Plan } from "../gpu/plan.ts";
 import type { ActivationPool } from "../gpu/pool.ts";
 import { Recent } from "../gpu/recent.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import type { Turns } from "../gpu/turns.ts";
 import type { DecoderDropout } from "../model/decoder.ts";
 import type { Weights } from "../model/parameters.ts";
 import { checkIds } from "../ops/buckets.ts";
@@ -63,6 +64,8 @@ export interface LengthStepOptions<B> {
   readonly seed: number;
   /** Names of what micro-batches add up, the loss first. @default only the loss */
   readonly sums?: readonly string[];
+  /** When parts of a step may be submitted. @default at once */
+  readonly turns?: Turns | undefined;
   /** Records and seals the plan of a length. */
   record(T: number, parts: LengthParts): Promise<LengthPlan<B>>;
 }
@@ -118,8 +121,8 @@ export class LengthStep<B extends LengthBatch, Tag extends StepTag> {
     weights: Weights,
     options: LengthStepOptions<B>,
   ): Promise<LengthStep<B, Tag>> {
-    const { settings, sums = ["loss"] } = options;
-    const optimiser = await Optimiser.create<Tag>(device, weights, { settings, sums });
+    const { settings, sums = ["loss"], turns } = options;
+    const optimiser = await Optimiser.create<Tag>(device, weights, { settings, sums, turns });
     return new LengthStep(optimiser, options);
   }
 
@@ -149,8 +152,8 @@ export class LengthStep<B extends LengthBatch, Tag extends StepTag> {
   }
 
   /**
-   * Queues one step: a gradient over all micro-batches, and an update. Nothing is awaited unless
-   * results pile up untaken, or a length comes up for which there is no plan.
+   * Queues one step: a gradient over all micro-batches, and an update. Nothing is awaited but turns,
+   * unless results pile up untaken, or a length comes up for which there is no plan.
    *
    * @param batches of one length
    * @param more after them and before the update: each writes its inputs and returns a plan that

@@ -10,6 +10,7 @@ import { Plan } from "../gpu/plan.ts";
 import { ActivationPool } from "../gpu/pool.ts";
 import { ReadbackRing } from "../gpu/ring.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { PartedReplay, type Turns } from "../gpu/turns.ts";
 import type { Weights } from "../model/parameters.ts";
 import { adamw, adamwState, adamwStep } from "../ops/adamw.ts";
 import { gradNorm } from "../ops/reduce.ts";
@@ -61,6 +62,7 @@ export class Optimiser<Tag> {
   readonly #settings: OptimiserSettings;
   readonly #adamw: ReturnType<typeof adamwState>;
   readonly #ring: ReadbackRing<Tag>;
+  readonly #replay: PartedReplay;
   readonly #skipped: Tensor;
   #norm2!: Tensor;
   readonly #settled: UpdateResult<Tag>[] = [];
@@ -78,6 +80,7 @@ export class Optimiser<Tag> {
     this.#adamw = adamwState(device);
     this.#skipped = device.tensor("skipped", [1], "u32");
     this.#ring = new ReadbackRing(device, { slots: 8, slotBytes: 64 });
+    this.#replay = new PartedReplay(device, options.turns);
     this.clear = new Plan(device, { label: "clear gradients" });
     this.update = new Plan(device, { label: "update" });
   }
@@ -121,8 +124,8 @@ export class Optimiser<Tag> {
   }
 
   /**
-   * Queues one step: a gradient over all micro-batches, and an update. Nothing is awaited unless
-   * results pile up untaken.
+   * Queues one step: a gradient over all micro-batches, and an update. Nothing is awaited but turns,
+   * unless results pile up untaken.
    *
    * @param step Counted from 0.
    * @param micros Each writes its inputs, and returns the plan that adds to gradients and sums.
@@ -143,15 +146,14 @@ export class Optimiser<Tag> {
       ...(clip > 0 ? { maxNorm: clip } : {}),
     }));
     for (const [index, micro] of micros.entries()) {
-      const plan = micro();
-      const encoder = this.device.gpu.createCommandEncoder();
-      if (index === 0) this.clear.encode(encoder);
-      plan.encode(encoder);
-      if (index === micros.length - 1) {
-        this.update.encode(encoder);
-        this.#ring.record(encoder, [this.#norm2, this.#skipped, ...this.sums], tag);
+      const first = index === 0 ? [this.clear] : [];
+      if (index < micros.length - 1) await this.#replay.run([...first, micro()]);
+      else {
+        await this.#replay.run(
+          [...first, micro(), this.update],
+          (encoder) => this.#ring.record(encoder, [this.#norm2, this.#skipped, ...this.sums], tag),
+        );
       }
-      this.device.gpu.queue.submit([encoder.finish()]);
     }
     this.#ring.submitted();
   }
@@ -195,4 +197,6 @@ export interface OptimiserOptions {
   readonly settings: OptimiserSettings;
   /** Names of the numbers that a step adds up and reads back, at most 14. */
   readonly sums: readonly string[];
+  /** When parts of a step may be submitted. @default at once */
+  readonly turns?: Turns | undefined;
 }

@@ -5,6 +5,7 @@
  */
 import type { Device } from "../gpu/device.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import type { Turns } from "../gpu/turns.ts";
 import { bucketsLength, buildBuckets } from "../ops/buckets.ts";
 import type { OptimiserSettings } from "./optimiser.ts";
 import type { LearntBatch } from "./ppo_batches.ts";
@@ -17,6 +18,8 @@ export interface PpoStepOptions {
   readonly settings: OptimiserSettings;
   /** How far a ratio or a value may move. */
   readonly clipRange: number;
+  /** When parts of an update may be submitted. @default at once */
+  readonly turns?: Turns | undefined;
 }
 
 /** Token ids of R rows of T tokens, and what is learnt at each. */

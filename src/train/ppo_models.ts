@@ -7,6 +7,7 @@
 import * as z from "zod";
 import { CannotError } from "../config/cannot.ts";
 import type { Device } from "../gpu/device.ts";
+import type { Turns } from "../gpu/turns.ts";
 import { Engine } from "../infer/engine.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { configFromJson, configToJson } from "../model/config_json.ts";
@@ -50,6 +51,8 @@ export interface PpoModelsOptions {
   readonly value: ValueStart;
   /** Rows of pre-training text, where they are mixed in. */
   readonly ptx: PtxOptions | undefined;
+  /** When parts of it may be submitted. @default at once */
+  readonly turns?: Turns | undefined;
 }
 
 /** What a stage needs to go on, beside its tensors. */
@@ -96,39 +99,42 @@ export class PpoModels {
     this.value = parts.value;
     this.policyStep = parts.policyStep;
     this.valueStep = parts.valueStep;
-    const { device, config } = options;
+    const { device, config, turns } = options;
     const { pool } = this.policyStep.inner; // nothing of these runs at the same time
     this.engine = Engine.create(device, this.policy, {
       slots: Math.min(MOST_ROWS, config.batchRows),
       pool,
+      turns,
     });
     const rows = Math.min(config.microRows ?? config.miniRows, MOST_ROWS);
     this.referenceScorer = new TokenScorer(
       device,
       this.reference,
-      { kind: "log-probability", rows },
+      { kind: "log-probability", rows, turns },
       pool,
     );
     this.valueScorer = new TokenScorer(
       device,
       this.value,
-      { kind: "value", rows },
+      { kind: "value", rows, turns },
       this.valueStep.inner.pool,
     );
   }
 
   /** Makes buffers; weights are zero until {@linkcode start} or {@linkcode load}. */
   static async create(options: PpoModelsOptions): Promise<PpoModels> {
-    const { device, config, model, value: { model: valueModel }, ptx } = options;
+    const { device, config, model, value: { model: valueModel }, ptx, turns } = options;
     const owned: { destroy(): void }[] = [];
     const own = <T extends { destroy(): void }>(thing: T): T => {
       owned.push(thing);
       return thing;
     };
-    const common = { rows: config.microRows ?? config.miniRows, settings: config };
+    const common = { rows: config.microRows ?? config.miniRows, settings: config, turns };
     try {
       const policy = own(new Weights(device, model, { trainable: true }));
-      const average = own(await WeightAverage.create(device, policy, config.emaRate));
+      const average = own(
+        await WeightAverage.create(device, policy, { rate: config.emaRate, turns }),
+      );
       const reference = own(new Weights(device, model, { trainable: false }));
       const value = own(scoredWeights(device, valueModel, true));
       const policyStep = own(
@@ -158,10 +164,12 @@ export class PpoModels {
   /** An engine that writes with other weights of the same decoder; who asks for it destroys it. */
   engineOf(weights: Weights, rows: number): Engine {
     const { pool } = this.policyStep.inner;
-    return Engine.create(this.options.device, weights, {
+    const { device, turns } = this.options;
+    return Engine.create(device, weights, {
       slots: Math.min(MOST_ROWS, rows),
       prefixCache: false,
       pool,
+      turns,
     });
   }
 

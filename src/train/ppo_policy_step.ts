@@ -96,7 +96,7 @@ export class PolicyStep {
   static async create(
     device: Device,
     weights: Weights,
-    { rows, settings, clipRange, ptx }: PpoStepOptions & { ptx?: PtxOptions | undefined },
+    { rows, settings, clipRange, ptx, turns }: PpoStepOptions & { ptx?: PtxOptions | undefined },
   ): Promise<PolicyStep> {
     const states = { state: lossState(device), clip: ppoState(device, clipRange) };
     const inner = await LengthStep.create<LearntBatch, StepTag>(device, weights, {
@@ -104,6 +104,7 @@ export class PolicyStep {
       dropout: 0, // the ratio of a policy to itself must be 1
       seed: 0,
       sums: POLICY_SUMS,
+      turns,
       record: (T, parts) => policyPlan({ R: rows, T }, parts, states),
     });
     const step = new PolicyStep(inner, states);

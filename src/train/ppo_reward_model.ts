@@ -7,6 +7,7 @@ import { CannotError } from "../config/cannot.ts";
 import { type RewardHead, rewardHeadFromJson } from "../data/reward_head.ts";
 import type { Device } from "../gpu/device.ts";
 import { ActivationPool } from "../gpu/pool.ts";
+import type { Turns } from "../gpu/turns.ts";
 import { TaskScorer } from "../infer/task_scorer.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { configFromJson } from "../model/config_json.ts";
@@ -86,6 +87,8 @@ export interface ModelRewardOptions {
   readonly isDialogue: boolean;
   /** Responses of a batch. */
   readonly rows: number;
+  /** When parts of a batch may be submitted. @default at once */
+  readonly turns?: Turns | undefined;
 }
 
 /**
@@ -110,7 +113,8 @@ export class ModelReward implements RewardSource {
     this.#endId = options.tokenizer.specialTokens.get("<|end|>")!;
     this.#weights = scoredWeights(device, reward.model, false);
     this.#pool = new ActivationPool(device);
-    this.#scorer = new TaskScorer(device, this.#weights, scoreShape(options.rows), this.#pool);
+    const { rows, turns } = options;
+    this.#scorer = new TaskScorer(device, this.#weights, scoreShape(rows), this.#pool, turns);
     loadWeights(device, reward.checkpoint, this.#weights);
   }
 

@@ -6,6 +6,7 @@
  */
 import { CannotError } from "../config/cannot.ts";
 import type { Device } from "../gpu/device.ts";
+import type { Turns } from "../gpu/turns.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { configFromJson } from "../model/config_json.ts";
 import { DIALOGUE_TOKENS } from "../prompt/dialogue.ts";
@@ -106,16 +107,17 @@ export interface OpenPpo {
 /**
  * Makes models of what was prepared, or goes on from a checkpoint.
  *
+ * @param options `checkpoint`: to go on from; `turns`: when parts of it may be submitted
  * @throws {CannotError} When a checkpoint does not fit, or the reward cannot be opened.
  */
 export async function openPpo(
   device: Device,
   prepared: PreparedPpo,
-  checkpoint?: Checkpoint,
+  { checkpoint, turns }: { checkpoint?: Checkpoint | undefined; turns?: Turns | undefined } = {},
 ): Promise<OpenPpo> {
   const { config, parent, model, tokenizer, data, rewardModel } = prepared;
   const isDialogue = config.template === "dialogue";
-  const reward = await openReward(device, prepared, isDialogue);
+  const reward = await openReward(device, prepared, { isDialogue, turns });
   try {
     const state = await Ppo.open({
       device,
@@ -136,6 +138,7 @@ export async function openPpo(
         : { model, checkpoint: undefined, bias: 0 },
       reward,
       checkpoint,
+      turns,
     });
     const destroy = () => {
       state.destroy();
@@ -151,11 +154,12 @@ export async function openPpo(
 async function openReward(
   device: Device,
   { config, tokenizer, rewardModel }: PreparedPpo,
-  isDialogue: boolean,
+  { isDialogue, turns }: { isDialogue: boolean; turns: Turns | undefined },
 ): Promise<RewardSource> {
   const { reward, rewardTimeoutMs: timeoutMs, miniRows, microRows = miniRows } = config;
   if (rewardModel) {
-    return new ModelReward(device, rewardModel, { tokenizer, isDialogue, rows: microRows });
+    const rows = microRows;
+    return new ModelReward(device, rewardModel, { tokenizer, isDialogue, rows, turns });
   }
   return rewardKind(reward) === "http"
     ? new HttpReward(reward, { timeoutMs })

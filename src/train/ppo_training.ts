@@ -9,6 +9,7 @@
  */
 import { CannotError } from "../config/cannot.ts";
 import type { Device } from "../gpu/device.ts";
+import type { Turns } from "../gpu/turns.ts";
 import type { Engine } from "../infer/engine.ts";
 import type { ModelConfig } from "../model/config.ts";
 import type { Checkpoint } from "../run/checkpoint.ts";
@@ -57,6 +58,8 @@ export interface PpoOptions {
   readonly reward: RewardSource;
   /** Goes on from here; whoever opened it takes the run back to it. */
   readonly checkpoint?: Checkpoint | undefined;
+  /** When parts of it may be submitted. @default at once */
+  readonly turns?: Turns | undefined;
 }
 
 /** What an iteration did. */
@@ -114,7 +117,7 @@ export class Ppo {
    * short.
    */
   static async open(options: PpoOptions): Promise<Ppo> {
-    const { device, config, model, parent, value, data, checkpoint } = options;
+    const { device, config, model, parent, value, data, checkpoint, turns } = options;
     const longest = Math.max(...data.train.map(({ ids }) => ids.length)) + config.responseTokens;
     if (value.model.contextLength < longest) {
       throw new CannotError(
@@ -128,7 +131,7 @@ export class Ppo {
       T: ptxTokens(config, model),
       coef: config.ptxCoef,
     };
-    const models = await PpoModels.create({ device, config, model, parent, value, ptx });
+    const models = await PpoModels.create({ device, config, model, parent, value, ptx, turns });
     const state = new Ppo(options, models);
     try {
       if (checkpoint) {
@@ -268,7 +271,7 @@ export class Ppo {
       for (const mini of miniBatches(learnt.length, { rows, seed, pass })) {
         const batches = this.#batches(mini.map((i) => learnt[i]!));
         await policyStep.run(update, batches, lr, this.#text?.batches(update));
-        average.update();
+        await average.update();
         await valueStep.run(update, batches, valueLr);
         policy.push(...policyStep.take());
         value.push(...valueStep.take());

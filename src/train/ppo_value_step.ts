@@ -48,7 +48,7 @@ export class ValueStep {
   static async create(
     device: Device,
     weights: Weights,
-    { rows, settings, clipRange }: PpoStepOptions,
+    { rows, settings, clipRange, turns }: PpoStepOptions,
   ): Promise<ValueStep> {
     const states = { state: lossState(device), clip: ppoState(device, clipRange) };
     const inner = await LengthStep.create<LearntBatch, StepTag>(device, weights, {
@@ -56,6 +56,7 @@ export class ValueStep {
       dropout: 0,
       seed: 0,
       sums: ["value", "clipped"],
+      turns,
       record: (T, parts) => valuePlan({ R: rows, T }, parts, states),
     });
     return new ValueStep(inner, states);

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Device } from "../gpu/device.ts";
+import type { Turns } from "../gpu/turns.ts";
 import { ActivationPool } from "../gpu/pool.ts";
 import {
   type BatchReader,
@@ -74,6 +75,8 @@ export interface PretrainOptions {
   readonly tokenizer?: Tokenizer | undefined;
   /** Goes on from here; whoever opened it takes the run back to it. */
   readonly checkpoint?: Checkpoint | undefined;
+  /** When parts of it may be submitted. @default at once */
+  readonly turns?: Turns | undefined;
 }
 
 /** Everything that a step changes: weights, moments, the reader's place and the step itself. */
@@ -129,9 +132,13 @@ export class Pretraining {
       dropout: config.dropout,
       seed: config.seed,
       recompute: config.recomputeActivations,
+      turns: options.turns,
     });
     const pool = new ActivationPool(device);
-    const evaluator = await Evaluator.create(device, weights, { B, T }, pool);
+    const evaluator = await Evaluator.create(device, weights, { B, T }, {
+      pool,
+      turns: options.turns,
+    });
     const parts = { weights, stepper, pool, evaluator };
     if (checkpoint) {
       const state = await loadTrainerState(device, checkpoint, stepper);

@@ -7,6 +7,7 @@
  * @module
  */
 import { rewardHeadToJson } from "../data/reward_head.ts";
+import type { Turns } from "../gpu/turns.ts";
 import { TaskScorer } from "../infer/task_scorer.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { scoreSpec } from "../model/heads.ts";
@@ -34,6 +35,8 @@ export interface RewardOptions extends EpochTrainingOptions {
   readonly data: Pick<RewardData, "train" | "dev" | "responses">;
   /** Padding for who loads the model elsewhere; undefined where the tokenizer has none. */
   readonly padId?: number | undefined;
+  /** When parts of it may be submitted. @default at once */
+  readonly turns?: Turns | undefined;
 }
 
 /** Rows of an evaluation's batch. */
@@ -49,7 +52,8 @@ export class RewardTraining
   private constructor(options: RewardOptions, stepper: RewardStep) {
     super(options, stepper, options.data.train.map(({ length }) => length));
     const { weights, pool } = stepper.inner;
-    this.#scorer = new TaskScorer(options.device, weights, scoreShape(EVALUATION_ROWS), pool);
+    const { device, turns } = options;
+    this.#scorer = new TaskScorer(device, weights, scoreShape(EVALUATION_ROWS), pool, turns);
   }
 
   /**
@@ -67,6 +71,7 @@ export class RewardTraining
       settings: config,
       dropout: config.dropout,
       seed: config.seed,
+      turns: options.turns,
     });
     return await new RewardTraining(options, stepper).loaded();
   }

@@ -8,6 +8,7 @@
  */
 import type { Device } from "../gpu/device.ts";
 import { Plan } from "../gpu/plan.ts";
+import type { Turns } from "../gpu/turns.ts";
 import { decoder } from "../model/decoder.ts";
 import { extractRows, taskScores, type TaskShape } from "../model/heads.ts";
 import type { Weights } from "../model/parameters.ts";
@@ -52,6 +53,8 @@ export interface RewardStepOptions {
   readonly dropout: number;
   /** Of the dropout masks. */
   readonly seed: number;
+  /** When parts of a step may be submitted. @default at once */
+  readonly turns?: Turns | undefined;
 }
 
 /** The head of so many rows: one score of the last token of each. */

@@ -8,6 +8,7 @@
  */
 import { RandomWindows } from "../data/batches.ts";
 import { paddedLength } from "../data/task_batches.ts";
+import type { Turns } from "../gpu/turns.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { Weights } from "../model/parameters.ts";
 import type { EncodedDialogue } from "../prompt/dialogue.ts";
@@ -42,6 +43,8 @@ export interface SftOptions extends EpochTrainingOptions {
   readonly data: Pick<SftData, "train" | "dev" | "pretrain">;
   /** Who scores answers to held-out prompts, where the configuration names a reward model. */
   readonly judge?: { readonly reward: RewardModel; readonly tokenizer: Tokenizer } | undefined;
+  /** When parts of it may be submitted. @default at once */
+  readonly turns?: Turns | undefined;
 }
 
 /** Rows of an evaluation's batch. */
@@ -56,17 +59,22 @@ export class Sft extends EpochTraining<SftOptions, ResponseBatch, SftResult, Sft
   readonly #windows: RandomWindows | undefined;
 
   private constructor(options: SftOptions, stepper: SftStep) {
-    const { config, data, device, model, judge } = options;
+    const { config, data, device, model, judge, turns } = options;
     const rows = sftRows(data.train, config, model);
     super(options, stepper, rows.map(tokensOf));
     this.#rows = rows;
     const { weights, pool } = stepper.inner; // nothing of these runs at the same time
-    this.#evaluator = new ResponseEvaluator(device, weights, EVALUATION_ROWS, pool);
+    this.#evaluator = new ResponseEvaluator(device, weights, {
+      rows: EVALUATION_ROWS,
+      pool,
+      turns,
+    });
     this.#answers = judge && new AnswerEvaluator(device, weights, judge.reward, {
       tokenizer: judge.tokenizer,
       responseTokens: config.responseTokens,
       rows: EVALUATION_ROWS,
       pool,
+      turns,
     });
     const T = rowTokens(config, model);
     this.#windows = data.pretrain &&
@@ -94,6 +102,7 @@ export class Sft extends EpochTraining<SftOptions, ResponseBatch, SftResult, Sft
       settings: config,
       dropout: config.dropout,
       seed: config.seed,
+      turns: options.turns,
     });
     return await new Sft(options, stepper).loaded();
   }

@@ -9,6 +9,7 @@
  */
 import type { Device } from "../gpu/device.ts";
 import type { ActivationPool } from "../gpu/pool.ts";
+import type { Turns } from "../gpu/turns.ts";
 import { Engine, MOST_SLOTS } from "../infer/engine.ts";
 import type { Weights } from "../model/parameters.ts";
 import type { EncodedDialogue } from "../prompt/dialogue.ts";
@@ -36,6 +37,8 @@ export interface AnswerEvaluatorOptions {
   readonly rows: number;
   /** Of the policy's activations; shared with plans that never run at the same time. */
   readonly pool: ActivationPool;
+  /** When parts of it may be submitted. @default at once */
+  readonly turns?: Turns | undefined;
 }
 
 /** Answers prompts with live weights, and has a frozen reward model score the answers. */
@@ -53,12 +56,12 @@ export class AnswerEvaluator {
     reward: RewardModel,
     options: AnswerEvaluatorOptions,
   ) {
-    const { tokenizer, rows } = options;
+    const { tokenizer, rows, turns } = options;
     this.#device = device;
     this.#weights = weights;
     this.#options = options;
     this.#endId = tokenizer.specialTokens.get("<|end|>")!;
-    this.#reward = new ModelReward(device, reward, { tokenizer, isDialogue: true, rows });
+    this.#reward = new ModelReward(device, reward, { tokenizer, isDialogue: true, rows, turns });
   }
 
   /**
@@ -81,12 +84,13 @@ export class AnswerEvaluator {
   async #write(
     prompts: readonly Uint32Array[],
   ): Promise<{ answer: Answer; ended: boolean }[]> {
-    const { tokenizer, responseTokens, pool } = this.#options;
+    const { tokenizer, responseTokens, pool, turns } = this.#options;
     const endId = this.#endId;
     // Its keys and values would otherwise stay while the weights are trained.
     const engine = Engine.create(this.#device, this.#weights, {
       slots: Math.min(MOST_SLOTS, prompts.length),
       pool,
+      turns,
     });
     try {
       const texts = prompts.map((prompt) => {

@@ -12,6 +12,7 @@ import type { ActivationPool } from "../gpu/pool.ts";
 import { Recent } from "../gpu/recent.ts";
 import { ReadbackRing } from "../gpu/ring.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { PartedReplay, type Turns } from "../gpu/turns.ts";
 import { decoder, type DecoderDropout, type PackedInputs } from "../model/decoder.ts";
 import { embeddingNames, type Weights } from "../model/parameters.ts";
 import { bucketsLength, buildBuckets } from "../ops/buckets.ts";
@@ -51,6 +52,8 @@ export interface SftStepOptions {
   readonly dropout: number;
   /** Of the dropout masks. */
   readonly seed: number;
+  /** When parts of it may be submitted. @default at once */
+  readonly turns?: Turns | undefined;
 }
 
 /** Buffers and plans that train one decoder on responses; a plan a padded length. */
@@ -241,6 +244,7 @@ export class ResponseEvaluator {
   readonly #pool: ActivationPool;
   readonly #state: LossState;
   readonly #ring: ReadbackRing<null>;
+  readonly #replay: PartedReplay;
   readonly #plans = new Recent<EvaluationPlan>(MOST_PLANS);
 
   /**
@@ -249,13 +253,18 @@ export class ResponseEvaluator {
    * @param rows of a batch
    * @param pool of activations; plans that run at the same time must not share it
    */
-  constructor(device: Device, weights: Weights, rows: number, pool: ActivationPool) {
+  constructor(
+    device: Device,
+    weights: Weights,
+    { rows, pool, turns }: { rows: number; pool: ActivationPool; turns?: Turns | undefined },
+  ) {
     this.#device = device;
     this.#weights = weights;
     this.#rows = rows;
     this.#pool = pool;
     this.#state = lossState(device);
     this.#ring = new ReadbackRing(device, { slots: 16, slotBytes: 16 });
+    this.#replay = new PartedReplay(device, turns);
   }
 
   /** The mean loss over the responses of all batches; the sum over batches is in f64. */
@@ -265,10 +274,10 @@ export class ResponseEvaluator {
       if (this.#ring.full) total += (await this.#ring.next())!.values[0]![0]!;
       const plan = await this.#plans.get(batch.T, () => this.#record(batch.T));
       plan.write(batch);
-      const encoder = this.#device.gpu.createCommandEncoder();
-      plan.plan.encode(encoder);
-      this.#ring.record(encoder, [plan.total], null);
-      this.#device.gpu.queue.submit([encoder.finish()]);
+      await this.#replay.run(
+        [plan.plan],
+        (encoder) => this.#ring.record(encoder, [plan.total], null),
+      );
       this.#ring.submitted();
       tokens += batch.unmaskedCount;
     }

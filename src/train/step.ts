@@ -8,6 +8,7 @@ import type { Arena } from "../gpu/arena.ts";
 import type { Device } from "../gpu/device.ts";
 import { Plan } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import type { Turns } from "../gpu/turns.ts";
 import { decoder } from "../model/decoder.ts";
 import { embeddingNames, type Weights } from "../model/parameters.ts";
 import { type LossState, lossState } from "../ops/cross_entropy.ts";
@@ -94,10 +95,11 @@ export class TrainStep {
     weights: Weights,
     options: TrainStepOptions,
   ): Promise<TrainStep> {
-    const { settings } = options;
+    const { settings, turns } = options;
     const optimiser = await Optimiser.create<Pending>(device, weights, {
       settings,
       sums: ["loss"],
+      turns,
     });
     const step = new TrainStep(optimiser, options);
     try {
@@ -157,8 +159,8 @@ export class TrainStep {
   }
 
   /**
-   * Queues one step: a gradient over all micro-batches, and an update. Nothing is awaited unless
-   * results pile up untaken.
+   * Queues one step: a gradient over all micro-batches, and an update. Nothing is awaited but turns,
+   * unless results pile up untaken.
    *
    * @param step Counted from 0.
    * @throws {RangeError} When an id is no token of the model, or a batch has another shape.
@@ -243,4 +245,6 @@ export interface TrainStepOptions {
    * @default false
    */
   readonly recompute?: boolean;
+  /** When parts of it may be submitted. @default at once */
+  readonly turns?: Turns | undefined;
 }

@@ -11,6 +11,7 @@ import type { ActivationPool } from "../gpu/pool.ts";
 import { Recent } from "../gpu/recent.ts";
 import { ReadbackRing } from "../gpu/ring.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { PartedReplay, type Turns } from "../gpu/turns.ts";
 import { decoder } from "../model/decoder.ts";
 import { SCORE } from "../model/heads.ts";
 import { embeddingNames, type Weights } from "../model/parameters.ts";
@@ -42,6 +43,7 @@ export class TokenScorer {
   readonly #state: LossState;
   readonly #ring: ReadbackRing<{ places: readonly number[]; T: number }>;
   readonly #plans = new Recent<ScorePlan>(MOST_PLANS);
+  readonly #replay: PartedReplay;
 
   /**
    * Makes the readback; plans are recorded as rows need them.
@@ -52,7 +54,7 @@ export class TokenScorer {
   constructor(
     device: Device,
     weights: Weights,
-    { kind, rows }: { kind: TokenScore; rows: number },
+    { kind, rows, turns }: { kind: TokenScore; rows: number; turns?: Turns | undefined },
     pool: ActivationPool,
   ) {
     this.#device = device;
@@ -63,6 +65,7 @@ export class TokenScorer {
     this.#state = lossState(device);
     const slotBytes = 4 * rows * weights.config.contextLength;
     this.#ring = new ReadbackRing(device, { slots: 4, slotBytes });
+    this.#replay = new PartedReplay(device, turns);
   }
 
   /**
@@ -109,10 +112,10 @@ export class TokenScorer {
     device.write(inputs.lengths, batch.lengths);
     device.write(inputs.targets, batch.targets);
     device.write(inputs.mask, batch.mask);
-    const encoder = device.gpu.createCommandEncoder();
-    plan.encode(encoder);
-    this.#ring.record(encoder, [scores], { places, T });
-    device.gpu.queue.submit([encoder.finish()]);
+    await this.#replay.run(
+      [plan],
+      (encoder) => this.#ring.record(encoder, [scores], { places, T }),
+    );
     this.#ring.submitted();
   }
 

@@ -5,6 +5,7 @@
  */
 import type { Device } from "../gpu/device.ts";
 import { Plan } from "../gpu/plan.ts";
+import { PartedReplay, type Turns } from "../gpu/turns.ts";
 import { Weights } from "../model/parameters.ts";
 import { blend } from "../ops/blend.ts";
 
@@ -12,12 +13,12 @@ import { blend } from "../ops/blend.ts";
 export class WeightAverage {
   /** The averages, frozen; of the same table. */
   readonly weights: Weights;
-  readonly #device: Device;
+  readonly #replay: PartedReplay;
   readonly #update: Plan;
   readonly #copy: Plan;
 
-  private constructor(device: Device, weights: Weights) {
-    this.#device = device;
+  private constructor(device: Device, weights: Weights, turns: Turns | undefined) {
+    this.#replay = new PartedReplay(device, turns);
     this.weights = weights;
     this.#update = new Plan(device, { label: "average weights" });
     this.#copy = new Plan(device, { label: "copy weights" });
@@ -26,11 +27,16 @@ export class WeightAverage {
   /**
    * Makes averages of a decoder without heads; they are zero until they are loaded or begun.
    *
-   * @param rate how much of an average stays at an update; 0 is the newest weights
+   * @param options `rate`: how much of an average stays at an update, 0 is the newest weights;
+   * `turns`: when parts of an update may be submitted, at once without it
    */
-  static async create(device: Device, from: Weights, rate: number): Promise<WeightAverage> {
+  static async create(
+    device: Device,
+    from: Weights,
+    { rate, turns }: { rate: number; turns?: Turns | undefined },
+  ): Promise<WeightAverage> {
     const weights = new Weights(device, from.config, { trainable: false });
-    const average = new WeightAverage(device, weights);
+    const average = new WeightAverage(device, weights, turns);
     const [outs, inps] = [weights.values.buffers, from.values.buffers];
     try {
       blend(average.#update, outs, inps, { keep: rate, take: 1 - rate });
@@ -46,18 +52,12 @@ export class WeightAverage {
 
   /** Begins with the weights as they are. */
   begin(): void {
-    this.#submit(this.#copy);
+    this.#copy.replay();
   }
 
   /** Queues the next average. */
-  update(): void {
-    this.#submit(this.#update);
-  }
-
-  #submit(plan: Plan): void {
-    const encoder = this.#device.gpu.createCommandEncoder();
-    plan.encode(encoder);
-    this.#device.gpu.queue.submit([encoder.finish()]);
+  async update(): Promise<void> {
+    await this.#replay.run([this.#update]);
   }
 
   /** Gives everything back. */

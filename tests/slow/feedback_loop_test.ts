@@ -7,25 +7,12 @@ import {
   SteadyLoad,
   type WrittenAnswer,
 } from "../support/feedback_client.ts";
-import { chatPrompt, makeWorld, prompts, RULES } from "../support/feedback_world.ts";
+import { chatPrompt, LOOP_SETTINGS, makeWorld, prompts, RULES } from "../support/feedback_world.ts";
 import { withFolder } from "../support/files.ts";
 import { testDevice } from "../support/gpu.ts";
 import { startServer } from "../support/server.ts";
 import { slowTest } from "../support/system.ts";
 
-const SETTINGS = {
-  reward: "rm",
-  storePrompts: true,
-  training: {
-    after: 370, // about what 200 answers, five to a prompt, have in pairs
-    reward: { epochs: 16, lr: 0.004, batchRows: 4 },
-    ppo: {
-      ...{ iterations: 24, batchRows: 64, miniRows: 32, microRows: 8, responseTokens: 22 },
-      ...{ lr: 0.001, warmupIterations: 0, emaRate: 0.9, klCoef: 0.02 },
-      ...{ evalEvery: 0, evalRows: 8, sampleRows: 0, saveEvery: 1000 },
-    },
-  },
-};
 const PER_PROMPT = 5;
 
 for (const [name, rule] of Object.entries(RULES)) {
@@ -33,7 +20,7 @@ for (const [name, rule] of Object.entries(RULES)) {
     const device = await testDevice();
     await withFolder(async (root) => {
       await makeWorld(device, root);
-      await Deno.writeTextFile(`${root}/serve.jsonc`, JSON.stringify(SETTINGS));
+      await Deno.writeTextFile(`${root}/serve.jsonc`, JSON.stringify(LOOP_SETTINGS));
       const server = await startServer(root, [
         "--run",
         "policy",
@@ -52,7 +39,8 @@ for (const [name, rule] of Object.entries(RULES)) {
         const load = chatPrompt("tell of the new town");
         // The first ones compile kernels.
         await new SteadyLoad(client, load, { mostRequests: 12 }).whole();
-        const idle = await new SteadyLoad(client, load, { mostRequests: 40 }).whole();
+        const idle = () => new SteadyLoad(client, load, { mostRequests: 60 }).whole();
+        const idleFirst = await idle();
 
         const groups: (readonly WrittenAnswer[])[] = [];
         for (const prompt of unseen) groups.push(await client.answers(prompt, PER_PROMPT));
@@ -79,14 +67,21 @@ for (const [name, rule] of Object.entries(RULES)) {
         const after = await client.agreement(groups, rule);
         const bestAfter = await client.worth(asked, rule, byReward);
 
-        // PPO on it, beside texts too.
+        // PPO on it, beside texts too; before it and after it the server is idle again.
+        const idleBetween = await idle();
         const again = new SteadyLoad(client, load);
         const { id } = await client.call("/v1/training", { stage: "ppo" });
         const ppo = await client.ended((one) => one.id === id, 500);
         const duringPpo = await again.end();
+        const idleLast = await idle();
         assertEquals(await client.step("policy"), ppo.step);
         const plainAfter = await client.worth(asked, rule);
 
+        // Each training beside the idle phases around it: whatever else runs falls on both.
+        const idleRm = [...idleFirst, ...idleBetween];
+        const idlePpo = [...idleBetween, ...idleLast];
+        const p95 = [idleRm, during, idlePpo, duringPpo].map((each) => quantile(each, 0.95));
+        const p50 = [idleRm, during, idlePpo, duringPpo].map((each) => quantile(each, 0.5));
         const row = {
           rule: name,
           agreement: [before, after].map(({ share }) => Number(share.toFixed(3))),
@@ -94,8 +89,10 @@ for (const [name, rule] of Object.entries(RULES)) {
           heldOut: [training.judged.pairs, training.judged.bound],
           bestOf8: [bestBefore, bestAfter],
           policy: [plainBefore, plainAfter],
-          p95Ms: [idle, during, duringPpo].map((each) => Math.round(quantile(each, 0.95))),
-          p50Ms: [idle, during, duringPpo].map((each) => Math.round(quantile(each, 0.5))),
+          p95Ms: p95.map((ms) => Math.round(ms)),
+          p50Ms: p50.map((ms) => Math.round(ms)),
+          // Of idle, beside the reward model's training and beside PPO.
+          p95Ratio: [p95[1]! / p95[0]!, p95[3]! / p95[2]!].map((ratio) => Number(ratio.toFixed(2))),
           textsMeanwhile: during.length + duringPpo.length,
         };
         console.log(JSON.stringify(row));

@@ -22,6 +22,20 @@ const WORDS = "red blue sun moon cat dog tree stone one two bread salt".split(" 
 const THINGS = "hill lake road house field coast tower bridge market garden".split(" ");
 const PLACES = "north south east west old new high low far near".split(" ");
 
+/** Settings of a server that learns in this world. */
+export const LOOP_SETTINGS = {
+  reward: "rm",
+  storePrompts: true,
+  training: {
+    after: 370, // about what 200 answers, five to a prompt, have in pairs
+    reward: { epochs: 16, lr: 0.004, batchRows: 4 },
+    ppo: {
+      ...{ iterations: 24, batchRows: 64, miniRows: 32, microRows: 8, responseTokens: 22 },
+      ...{ lr: 0.001, warmupIterations: 0, emaRate: 0.9, klCoef: 0.02 },
+      ...{ evalEvery: 0, evalRows: 8, sampleRows: 0, saveEvery: 1000 },
+    },
+  },
+};
 /** Judges an answer; higher is better. */
 export type HiddenRule = (answer: string) => number;
 

@@ -55,7 +55,7 @@ export async function ppoUntil(
   const events: PpoEvent[] = [];
   let open: Awaited<ReturnType<typeof openPpo>> | undefined;
   try {
-    open = await openPpo(device, prepared, checkpoint);
+    open = await openPpo(device, prepared, { checkpoint });
     for await (const event of ppo(open.state, run)) {
       events.push(event);
       if (stops(event)) open.state.stopping = true;

@@ -24,7 +24,7 @@ if (readEnv("BRACHIO_SLOW") === "1") {
     const [inputs, targets] = [tokens.slice(0, T), tokens.slice(1)];
 
     const pool = new ActivationPool(device);
-    const evaluator = await Evaluator.create(device, weights, { B, T }, pool);
+    const evaluator = await Evaluator.create(device, weights, { B, T }, { pool });
     const mask = new Float32Array(T).fill(1);
     const { loss } = await evaluator.run([{ inputs, targets, mask, unmaskedCount: T }]);
     evaluator.destroy();

@@ -58,7 +58,7 @@ for (const subgroups of [true, false]) {
 gpuTest("ResponseEvaluator.run() has the loss of transformers over batches", async (device) => {
   const weights = golden.weights(device, { trainable: false });
   const pool = new ActivationPool(device);
-  const evaluator = new ResponseEvaluator(device, weights, 2, pool);
+  const evaluator = new ResponseEvaluator(device, weights, { rows: 2, pool });
   const rows = dialogues().sort((a, b) => a.ids.length - b.ids.length);
   const batches = Array.from({ length: 20 }, (_, n) => { // more than fit the ring
     const part = n % 2 === 0 ? rows.slice(0, 2) : rows.slice(2);
