@@ -4,47 +4,17 @@
  *
  * @module
  */
-import type { TextEvent, TextRequest } from "../infer/request.ts";
+import type { TextRequest } from "../infer/request.ts";
+import type { Backend, LoadedModel } from "./backend.ts";
 import { ClassifyQueue } from "./classify_queue.ts";
 import { JobTurns, PART_MS } from "./job_turns.ts";
-import type { JobEvent, JobInfo, JobKind, JobQueue } from "./jobs.ts";
+import type { JobEvent, JobInfo, JobQueue } from "./jobs.ts";
 import type { RuntimeStatus, ServedModel } from "./runtime.ts";
-import type { ExampleTokens, TaskClassifier } from "./task_classifier.ts";
-import type { EngineRequest, TextEngine } from "./text_engine.ts";
+import type { ExampleTokens } from "./task_classifier.ts";
+import type { TextEngine } from "./text_engine.ts";
+import { type RequestListener, TextRequests } from "./text_requests.ts";
 import { RateMeter } from "./time_share.ts";
-import { type Lease, type VersionParts, Versions } from "./versions.ts";
-
-/** A version on the GPU. */
-export interface LoadedModel {
-  /** Writes its texts. */
-  readonly engine: TextEngine;
-  /** Scores examples with its head; undefined without one. */
-  readonly classifier: TaskClassifier | undefined;
-  /** Makes the engine anew after it threw: its requests are gone. */
-  renew(): Promise<void>;
-  /** Gives the engine and the weights back. */
-  destroy(): void;
-}
-
-/** The GPU and what is on the disk; tests have fakes. */
-export interface Backend extends VersionParts<LoadedModel> {
-  /** Description of the adapter. */
-  readonly adapter: string;
-  /** Buffers alive on the device. */
-  readonly liveBuffers: number;
-  /** Kinds of jobs by name. */
-  readonly jobKinds: Readonly<Record<string, JobKind>>;
-  /** Ends when the device is lost, with what to say and do about it. Never, if that is never so. */
-  readonly lost: Promise<Error>;
-  /** Whether an error means that the device is gone for good. */
-  isFatal(error: unknown): boolean;
-  /** Waits for all submitted work. */
-  idle(): Promise<void>;
-  /** Points `current` of a run to a step. @throws {CannotError} When it has no such checkpoint */
-  point(run: string, step: number): Promise<void>;
-  /** Gives the device back. */
-  close(): void;
-}
+import { type Lease, Versions } from "./versions.ts";
 
 /** How {@linkcode RuntimeCore.open} serves. */
 export interface CoreOptions {
@@ -54,15 +24,7 @@ export interface CoreOptions {
   readonly jobShare?: number | undefined;
 }
 
-/** Who is told of a request. */
-export interface RequestListener {
-  /** What happens, "done" last. */
-  event(event: TextEvent): void;
-  /** It ends without "done". */
-  failed(error: Error): void;
-}
-
-/** Who is told of the rest. */
+/** Who is told of all but requests. */
 export interface CoreListener {
   /** A job changed, or told something. */
   job(info: JobInfo, events: readonly JobEvent[]): void;
@@ -74,17 +36,6 @@ export interface CoreListener {
   failed(error: Error): void;
 }
 
-interface Live {
-  readonly id: number;
-  readonly request: TextRequest;
-  readonly listener: RequestListener;
-  /** Ended before the engine had it. */
-  readonly cancelled: Set<number>;
-  lease: Lease<LoadedModel> | undefined;
-  handle: EngineRequest | undefined;
-  ended: boolean;
-}
-
 /** Texts and jobs on one device. One call of {@linkcode RuntimeCore.turn} at a time. */
 export class RuntimeCore {
   readonly #backend: Backend;
@@ -92,15 +43,12 @@ export class RuntimeCore {
   readonly #listener: CoreListener;
   readonly #jobs: JobTurns;
   readonly #rate = new RateMeter();
-  readonly #requests = new Map<number, Live>();
+  readonly #requests: TextRequests;
   readonly #classify: ClassifyQueue<LoadedModel>;
   /** Versions that stay until they are let go. */
   readonly #holds = new Map<number, Lease<LoadedModel>>();
   /** Whether the last turn with a choice was one of texts: classes have the next. */
   #wasText = false;
-  /** What must not happen while an engine is in the middle of a step. */
-  #between: (() => void)[] = [];
-  #tokens = 0;
   #lastTurnMs: number | undefined;
   #last: LoadedModel | undefined;
   /** Those with work under way, be it that nobody waits for it. */
@@ -129,6 +77,10 @@ export class RuntimeCore {
         listener.job(info, events);
       },
       woke: () => listener.woke(),
+    });
+    this.#requests = new TextRequests({
+      woke: () => listener.woke(),
+      ended: (lease) => this.#finished.push(lease),
     });
     this.#classify = new ClassifyQueue({
       woke: () => listener.woke(),
@@ -176,8 +128,7 @@ export class RuntimeCore {
       engines++;
       this.#countPrefix(value.engine);
     }
-    for (const { handle } of this.#requests.values()) if (!handle) waiting++;
-    waiting += this.#classify.length;
+    waiting += this.#requests.waiting + this.#classify.length;
     return {
       running,
       waiting,
@@ -193,25 +144,8 @@ export class RuntimeCore {
 
   /** Takes a request; whatever is wrong with it, its listener is told. */
   submit(id: number, model: string, request: TextRequest, listener: RequestListener): void {
-    const live: Live = {
-      id,
-      request,
-      listener,
-      cancelled: new Set(),
-      lease: undefined,
-      handle: undefined,
-      ended: false,
-    };
-    this.#requests.set(id, live);
-    if (this.#failure) return this.#fail(live, this.#failure);
-    this.#versions.lease(model).then(
-      (lease) => {
-        live.lease = lease;
-        if (live.ended) lease.release();
-        else this.#later(() => this.#begin(live));
-      },
-      (error) => this.#fail(live, error),
-    );
+    if (this.#failure) return listener.failed(this.#failure);
+    this.#requests.add(id, request, listener, this.#versions.lease(model));
   }
 
   /**
@@ -261,14 +195,7 @@ export class RuntimeCore {
 
   /** Ends one choice of a request, or all; harmless when it has ended. */
   cancel(id: number, choice?: number): void {
-    const live = this.#requests.get(id);
-    if (!live) return;
-    this.#later(() => {
-      if (live.ended) return;
-      if (live.handle) return live.handle.cancel(choice);
-      const choices = choice === undefined ? Array.from(indices(live.request)) : [choice];
-      for (const each of choices) this.#cancelEarly(live, each);
-    });
+    this.#requests.cancel(id, choice);
   }
 
   /** Serves what `current` of a run points to, or points it to a step first. */
@@ -322,7 +249,7 @@ export class RuntimeCore {
   fail(error: Error): void {
     if (this.#failure) return;
     this.#failure = error;
-    for (const live of [...this.#requests.values()]) this.#fail(live, error);
+    this.#requests.fail(error);
     this.#classify.fail(error);
     this.#listener.failed(error);
     this.#listener.woke();
@@ -333,7 +260,7 @@ export class RuntimeCore {
   async close(): Promise<void> {
     const closed = new Error("Cannot go on: an open runtime: it was closed");
     this.#failure ??= closed;
-    for (const live of [...this.#requests.values()]) this.#fail(live, closed);
+    this.#requests.fail(closed);
     this.#classify.fail(closed);
     await this.#jobs.close(closed);
     this.#versions.close(closed);
@@ -342,8 +269,7 @@ export class RuntimeCore {
 
   /** The next version with something to do, in turn. */
   #nextModel(): LoadedModel | undefined {
-    const wanted = new Set<LoadedModel>(this.#unfinished);
-    for (const { lease, handle } of this.#requests.values()) if (handle) wanted.add(lease!.value);
+    const wanted = this.#unfinished.union(this.#requests.models);
     const busy = Array.from(this.#versions.live(), ({ value }) => value).filter((value) =>
       wanted.has(value)
     );
@@ -401,9 +327,7 @@ export class RuntimeCore {
 
   /** The requests of an engine that threw end; others, and those to come, do not notice. */
   async #recover(model: LoadedModel, error: Error): Promise<void> {
-    for (const live of [...this.#requests.values()]) {
-      if (live.handle && live.lease!.value === model) this.#fail(live, error);
-    }
+    this.#requests.fail(error, model);
     if (this.#backend.isFatal(error)) return this.fail(error);
     try {
       await model.renew();
@@ -412,56 +336,9 @@ export class RuntimeCore {
     }
   }
 
-  /** The engine gets a request; so late, as its version may have had to be loaded. */
-  #begin(live: Live): void {
-    if (live.ended) return;
-    const { request, lease, cancelled } = live;
-    try {
-      live.handle = lease!.value.engine.submit(request, (event) => this.#hear(live, event));
-      for (const choice of cancelled) live.handle.cancel(choice);
-    } catch (error) {
-      this.#fail(live, asError(error));
-    }
-  }
-
-  #hear(live: Live, event: TextEvent): void {
-    if (live.ended) return;
-    if (event.kind === "token") this.#tokens++;
-    live.listener.event(event);
-    if (event.kind === "done") this.#end(live);
-  }
-
-  /** Ends a choice that no engine knows of. */
-  #cancelEarly(live: Live, choice: number): void {
-    live.cancelled.add(choice);
-    const all = Array.from(indices(live.request));
-    if (!all.every((each) => live.cancelled.has(each))) return;
-    for (const each of all) live.listener.event({ kind: "end", choice: each, reason: "cancelled" });
-    live.listener.event({ kind: "done" });
-    this.#end(live);
-  }
-
-  #fail(live: Live, error: Error): void {
-    if (live.ended) return;
-    live.listener.failed(error);
-    this.#end(live);
-  }
-
-  #end(live: Live): void {
-    live.ended = true;
-    this.#requests.delete(live.id);
-    if (live.lease) this.#finished.push(live.lease);
-    this.#listener.woke();
-  }
-
-  #later(act: () => void): void {
-    this.#between.push(act);
-    this.#listener.woke();
-  }
-
   /** What must wait for the end of a step; no step is under way. */
   #settle(): void {
-    while (this.#between.length > 0) for (const act of this.#between.splice(0)) act();
+    this.#requests.settle();
     this.#finished = this.#finished.filter((lease) => {
       if (this.#unfinished.has(lease.value)) return true;
       this.#countPrefix(lease.value.engine);
@@ -482,8 +359,7 @@ export class RuntimeCore {
   #meter(): void {
     const nowMs = performance.now();
     if (this.#lastTurnMs === undefined) return;
-    this.#rate.add(this.#tokens, nowMs - this.#lastTurnMs);
-    this.#tokens = 0;
+    this.#rate.add(this.#requests.takeTokens(), nowMs - this.#lastTurnMs);
     this.#lastTurnMs = nowMs;
   }
 
@@ -495,10 +371,6 @@ export class RuntimeCore {
       this.#versions.refresh(run).then(() => this.#listener.models(), () => {});
     }
   }
-}
-
-function* indices({ choices = 1 }: TextRequest): Generator<number> {
-  for (let choice = 0; choice < choices; choice++) yield choice;
 }
 
 function asError(error: unknown): Error {

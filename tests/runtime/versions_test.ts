@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { CannotError } from "../../src/config/cannot.ts";
-import type { LoadedModel } from "../../src/runtime/core.ts";
+import type { LoadedModel } from "../../src/runtime/backend.ts";
 import { type Lease, Versions } from "../../src/runtime/versions.ts";
 import { FakeBackend } from "../support/fake_backend.ts";
 

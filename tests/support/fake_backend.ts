@@ -5,7 +5,7 @@
  */
 import type { TextEvent, TextRequest } from "../../src/infer/request.ts";
 import { CannotError } from "../../src/config/cannot.ts";
-import type { Backend, LoadedModel } from "../../src/runtime/core.ts";
+import type { Backend, LoadedModel } from "../../src/runtime/backend.ts";
 import type { JobKind } from "../../src/runtime/jobs.ts";
 import type { ServedModel } from "../../src/runtime/runtime.ts";
 import type { ExampleTokens, TaskClassifier } from "../../src/runtime/task_classifier.ts";
