@@ -79,6 +79,7 @@ async function runLearning(root: string, { device, quick }: BenchContext) {
       extra: {
         "p95 ms": spread(own).ms.toFixed(0),
         "p95 of idle": ratios.ms.toFixed(2),
+        "worst ms": Math.max(...all).toFixed(0),
       },
     });
     if (beside === "idle") continue;

@@ -89,8 +89,9 @@ async function* drive(
   for await (const event of events) {
     yield { kind: "step", step: event.step, steps };
   }
+  const reached = (await run.steps()).at(-1) ?? 0;
+  if (reached < steps) return; // it was asked to stop: what its run has can be gone on with
   const last = await run.checkpoint("last");
-  if (last.step < steps) return; // it was asked to stop: its run can be gone on with
   const { run: target } = asked;
   const step = await publish({ run: run.name, checkpoint: last }, { root, run: target, steps });
   yield { kind: "published", step, from: `${run.name}@${last.step}` };

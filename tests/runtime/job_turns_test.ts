@@ -84,8 +84,8 @@ Deno.test("a job owes what it had beyond its share, and is owed what it lacks", 
   assertEquals(turns.owedMs, 0);
   await turns.take();
   assert(turns.owedMs <= -10, `${turns.owedMs} ms`);
-  turns.addText(1000);
-  assert(turns.owedMs > 900, `${turns.owedMs} ms`);
+  turns.addText(1e5);
+  assert(turns.owedMs > 0, `${turns.owedMs} ms`);
   turns.share(false);
   assertEquals(turns.owedMs, 0); // nobody to share with: a new account
   await turns.close(new Error("over"));
@@ -107,14 +107,19 @@ Deno.test("with the GPU to itself a step is not cut, and lets messages through",
 Deno.test("texts that come in the middle of a step have their turn after a part", async () => {
   const { turns, seen } = longJob(1000, 2);
   turns.share(false);
-  setTimeout(() => turns.share(true), 1);
+  let sharedMs = Infinity;
+  setTimeout(() => {
+    turns.share(true);
+    sharedMs = performance.now();
+  }, 1);
   while (!turns.isReady || seen.parts.length === 0) {
     if (turns.isReady) await turns.take();
     else await tick();
   }
   const begun = seen.parts.length;
   assert(begun < 100, `${begun} parts of 2 ms before it asked`);
-  assert(turns.owedMs > -100, `${turns.owedMs} ms of what it had to itself count`);
+  const mostMs = performance.now() - sharedMs + 1;
+  assert(turns.owedMs >= -mostMs, `${turns.owedMs} ms: what it had to itself counts`);
   await turns.close(new Error("over"));
 });
 

@@ -73,14 +73,14 @@ systemTest("PPO on a server beside texts has the bits of PPO by hand, stopped or
   await withFolder(async (root) => {
     await prepare(device, root);
     const settings = {
-      ...{ iterations: 3, batchRows: 8, miniRows: 4, microRows: 2, responseTokens: 6 },
+      ...{ iterations: 5, batchRows: 8, miniRows: 4, microRows: 2, responseTokens: 6 },
       ...{ validation: 0.25, evalEvery: 2, evalRows: 4, sampleRows: 2, saveEvery: 100, lr: 0.003 },
     };
     const set = [
       ...[`data=${root}/prompts.jsonl`, "reward=rm", "skipBad=true"],
       ...Object.entries(settings).map(([name, value]) => `${name}=${value}`),
     ];
-    await ppoUntil({ device, root, name: "hand", set }, 3);
+    await ppoUntil({ device, root, name: "hand", set }, 5);
     const want = await bitsOf(root, "hand");
     const runtime = await openWorker({ root, runs: ["parent"], engine: { slots: 4 } });
     try {
@@ -105,12 +105,21 @@ systemTest("PPO on a server beside texts has the bits of PPO by hand, stopped or
       });
       assertEquals(cut.state, "cancelled");
       const saved = await (await Run.open(root, "parent-ppo-2")).checkpoint("last");
-      assert(saved.step > 0 && saved.step < 3, `it was stopped after ${saved.step} of 3`);
+      assert(saved.step > 0 && saved.step < 5, `it was stopped after ${saved.step} of 5`);
+
+      // Stopped before anything was reached: nothing is there to go on with, and that is no failure.
+      const { id } = await runtime.startJob("policy", parameters);
+      const stop = runtime.onJob((info, events) => {
+        if (info.id === id && events.length > 0) void runtime.cancelJob(id);
+      });
+      const { state, error } = await runtime.jobEnded(id);
+      stop();
+      assertEquals([state, error], ["cancelled", undefined]);
     } finally {
       await runtime.close();
     }
     assertEquals(runtime.status().liveBuffers, 0);
-    await ppoUntil({ device, root, name: "parent-ppo-2", set }, 3);
+    await ppoUntil({ device, root, name: "parent-ppo-2", set }, 5);
     assertEquals(await bitsOf(root, "parent-ppo-2"), want);
   });
 });
