@@ -17,7 +17,7 @@ import { gold } from "./align_world.ts";
 import type { Bench, Row } from "./harness.ts";
 import { type AlignParts, openAlign, policyScorer, startPpo, written } from "./align_stages.ts";
 
-const SEEDS = [1, 2, 3];
+const SEEDS = (Deno.env.get('X_SEEDS') ?? '1,2,3').split(',').map(Number);
 const ITERATIONS = 48;
 /** The first so many are evaluated one by one: what is alike lies there where a reward is gamed. */
 const FIRST = 12;
@@ -65,15 +65,18 @@ async function runSeed(device: Device, root: string, seed: number, quick: boolea
   const parts = await openAlign(device, root, { seed, quick });
   try {
     const iterations = quick ? 2 : ITERATIONS;
-    const plain = await curve(parts, { ptx: false, iterations });
-    const mixed = await curve(parts, { ptx: true, iterations });
+    const kl = { klCoef: Number(Deno.env.get("X_KL") ?? 0.05), klTarget: Number(Deno.env.get("X_TARGET") ?? 5) };
+    const plain = await curve(parts, { ptx: false, iterations, ...kl });
+    const mixed = await curve(parts, { ptx: true, iterations, ...kl });
+    const free = Deno.env.get("X_FREE") ? await curve(parts, { ptx: false, iterations, klCoef: 0 }) : plain;
     const notes = [
       `seed ${seed}: reward model: ${(100 * parts.accuracy).toFixed(1)} % of ${parts.pairs} ` +
       `held-out pairs, ${(100 * parts.accuracy / parts.ceiling).toFixed(1)} % of the noise ` +
       `ceiling of ${(100 * parts.ceiling).toFixed(1)} %`,
       ...table(`seed ${seed}: PPO`, plain),
       ...table(`seed ${seed}: PPO-ptx`, mixed),
-      overOptimised(seed, plain),
+      ...table(`seed ${seed}: free`, free),
+      overOptimised(seed, free),
     ];
     const [before] = plain as [Point];
     const win = winRate(before, mixed.at(-1)!);
@@ -122,9 +125,10 @@ function percent(share: number): string {
 /** Evaluations of a run of PPO, the first before any update. */
 async function curve(
   parts: AlignParts,
-  { ptx, iterations }: { ptx: boolean; iterations: number },
+  how: { ptx: boolean; iterations: number; klCoef: number; klTarget?: number },
 ): Promise<Point[]> {
-  const state = await startPpo(parts, { ptx, iterations });
+  const { iterations } = how;
+  const state = await startPpo(parts, how);
   const scorer = policyScorer(state);
   try {
     const points = [await evaluate(parts, state, scorer)];

@@ -39,7 +39,7 @@ const RESPONSE_TOKENS = 14;
 const PRETRAIN = { steps: 1000, rows: 32, lr: 2e-3 };
 const SFT_PROMPTS = 1000;
 /** With four responses each. */
-const RANKED_PROMPTS = 600;
+const RANKED_PROMPTS = Number(Deno.env.get("X_RANKED") ?? 2000);
 const RANKED = 4;
 const HELD_OUT = 512;
 
@@ -138,13 +138,18 @@ export async function openAlign(
 /** PPO on the reward model, with the mix or without. */
 export async function startPpo(
   parts: AlignParts,
-  { ptx, iterations }: { ptx: boolean; iterations: number },
+  { ptx, iterations, klCoef, klTarget }: {
+    ptx: boolean;
+    iterations: number;
+    klCoef: number;
+    klTarget?: number;
+  },
 ): Promise<Ppo> {
   const { device, model, tokenizer, parent, rewardModel, reward, endId, prompts, text } = parts;
   const config = ppoSchema.parse({
     ...{ data: "prompts", reward: "rm", iterations, evalEvery: 0, emaRate: 0, seed: parts.seed },
     ...{ batchRows: 64, miniRows: 32, ppoEpochs: 2, responseTokens: RESPONSE_TOKENS },
-    ...{ lr: 4e-4, warmupIterations: 3, klCoef: 0.02, ptxRatio: 1 },
+    ...{ lr: Number(Deno.env.get("X_LR") ?? 4e-4), warmupIterations: 3, klCoef, klTarget, klHorizon: 1000, ptxRatio: 1 },
     // 27.8 was chosen for GPT-3's gradients; in a model so small it leaves nothing of PPO's.
     ptxCoef: 1,
   });

@@ -94,9 +94,12 @@ async function runAll({ device, quick, peers }: BenchContext) {
       }
       return true;
     };
+    // What SST-2's recipe is chosen by comes first, then SST-2, then all that is left.
+    const choices = cases.filter(({ name }) => name.startsWith("sst2"));
     const isDone = quick
       ? await trainAll(cases.slice(-2))
-      : await trainAll(cases) && await trainAll(sst2Cases(sst2, outcomes));
+      : await trainAll(choices) && await trainAll(sst2Cases(sst2, outcomes)) &&
+        await trainAll(cases);
     if (!isDone) {
       return { rows: [], notes: ["not finished: the same command goes on with the pre-training"] };
     }

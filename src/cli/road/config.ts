@@ -235,7 +235,9 @@ export async function checkStages(config: RoadConfig): Promise<void> {
       base: { ...config.experts, ...file, task: "classification" },
     }),
   );
-  const sft = await loadConfig(sftSchema, { base: { ...config.sft, ...file } });
+  const isMixed = Number(config.sft.pretrainShare ?? 0) > 0;
+  const text = isMixed ? { pretrainData: ["data"] } : {};
+  const sft = await loadConfig(sftSchema, { base: { ...config.sft, ...file, ...text } });
   checkEpochConfig(sft);
   checkPretrainShare(sft);
   checkEpochConfig(await loadConfig(rewardSchema, { base: { ...config.reward, ...file } }));

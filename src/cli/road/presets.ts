@@ -10,14 +10,14 @@ import type { RoadConfig } from "./config.ts";
 export type RoadPreset = Omit<RoadConfig, "preset">;
 
 /**
- * Every stage, small. There are few documents, which are read many times: what a 5-gram model can
+ * Every stage, small. There are few documents, which are read several times: what a 5-gram model can
  * count in them is little, what a decoder can learn from them is not.
  */
 export const DEMO: RoadPreset = {
   seed: 1337,
   data: { pretrain: [], tasks: {} },
   world: {
-    documents: 3000,
+    documents: 12_000,
     validDocuments: 400,
     taskRows: 1200,
     taskValidRows: 200,
@@ -39,7 +39,7 @@ export const DEMO: RoadPreset = {
   ],
   pretrain: {
     model: { contextLength: 128, layers: 3, heads: 4, channels: 96 },
-    steps: 3600,
+    steps: 2700,
     batchRows: 16,
     lr: 3e-3,
     minLr: 1e-4,
@@ -53,7 +53,7 @@ export const DEMO: RoadPreset = {
   },
   experts: { epochs: 2, batchRows: 32, lr: 1e-3, dropout: 0, keep: 1 },
   expertControls: false,
-  sft: { epochs: 3, batchRows: 32, lr: 1e-3, dropout: 0.05, keep: 1 },
+  sft: { epochs: 3, batchRows: 32, lr: 1e-3, dropout: 0.05, pretrainShare: 0.2, keep: 1 },
   reward: { epochs: 2, batchRows: 32, lr: 5e-4, keep: 1 },
   ppo: {
     iterations: 20,
@@ -71,11 +71,11 @@ export const DEMO: RoadPreset = {
   },
   ppoPtx: { ptxCoef: 0.5, ptxRatio: 1 },
   evaluation: {
-    items: 200,
-    instructions: 1000,
-    rules: 300,
+    items: 150,
+    instructions: 800,
+    rules: 200,
     shots: [0, 1, 2, 4, 8],
-    problems: 200,
+    problems: 150,
     paths: 5,
     rows: 64,
   },
@@ -88,7 +88,7 @@ export const FULL: RoadPreset = {
   world: {
     documents: 150_000,
     validDocuments: 2000,
-    taskRows: 8000,
+    taskRows: 6000,
     taskValidRows: 500,
     taskTestRows: 1000,
     sftRows: 20_000,
@@ -99,19 +99,19 @@ export const FULL: RoadPreset = {
   },
   responses: 4,
   responseTokens: 48,
-  vocabSize: 768,
+  vocabSize: 1536,
   scaling: [
-    { layers: 2, channels: 64, heads: 2, steps: 1000 },
-    { layers: 3, channels: 96, heads: 3, steps: 1500 },
-    { layers: 4, channels: 128, heads: 4, steps: 2500 },
-    { layers: 5, channels: 192, heads: 6, steps: 4000 },
+    { layers: 2, channels: 64, heads: 2, steps: 800 },
+    { layers: 3, channels: 96, heads: 3, steps: 1000 },
+    { layers: 4, channels: 128, heads: 4, steps: 1600 },
+    { layers: 5, channels: 160, heads: 5, steps: 2400 },
   ],
   pretrain: {
-    model: { contextLength: 128, layers: 6, heads: 6, channels: 384 },
-    steps: 10_000,
-    batchRows: 24,
-    lr: 1e-3,
-    minLr: 5e-5,
+    model: { contextLength: 128, layers: 6, heads: 8, channels: 256 },
+    steps: 9000,
+    batchRows: 32,
+    lr: 2e-3,
+    minLr: 1e-4,
     warmupSteps: 200,
     beta2: 0.95,
     evalEvery: 2500,
@@ -120,9 +120,9 @@ export const FULL: RoadPreset = {
     saveEvery: 5000,
     keep: 1,
   },
-  experts: { epochs: 3, batchRows: 64, lr: 2e-4, dropout: 0.1, keep: 1 },
+  experts: { epochs: 4, batchRows: 32, lr: 4e-4, dropout: 0.1, keep: 1 },
   expertControls: true,
-  sft: { epochs: 3, batchRows: 64, lr: 3e-4, dropout: 0.1, keep: 1 },
+  sft: { epochs: 3, batchRows: 64, lr: 6e-4, dropout: 0.1, pretrainShare: 0.2, keep: 1 },
   reward: { epochs: 1, batchRows: 64, lr: 2e-4, keep: 1 },
   ppo: {
     iterations: 60,

@@ -147,11 +147,13 @@ export async function fineTune(
 export async function superviseFineTuning(road: Road): Promise<StageOutcome> {
   const { config } = road;
   const own = config.data.sft;
+  const isMixed = Number(config.sft.pretrainShare ?? 0) > 0;
+  const mix = isMixed ? { pretrainData: (await pretrainText(road)).data } : {};
   const made = await road.train<StageCommand>("sft", trainSft, {
     data: own ?? road.dataFile(FILES.sft),
     ...(own === undefined ? { dev: road.dataFile(FILES.sftValid) } : {}),
     from: road.runOf("base"),
-    set: asFlags({ seed: config.seed, ...config.sft }),
+    set: asFlags({ seed: config.seed, ...config.sft, ...mix }),
   });
   return { ...made, found: { loss: (await road.lastMetric(made.run, "val/loss")) ?? null } };
 }

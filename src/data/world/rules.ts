@@ -8,9 +8,10 @@
  *
  * A line ends in its label, right after the input, so that who looks for the same input further up
  * finds the label next to it. Part of the documents to pre-train on are of a fourth sort, `recall`:
- * two to four inputs that come again and again, each with a word of its own as its label. They ask for
- * nothing but to find an input and to copy what is next to it. Small decoders learn that first, as there
- * is much to gain, and what they then have is most of what the other sorts take.
+ * two to four words, or colours, or things that come again and again, each with a word of its own as its
+ * label; beside a colour is any thing, and beside a thing any colour. They ask for nothing but to find
+ * what an input shares with one further up and to copy the label there. Small decoders learn that
+ * first, as there is much to gain, and what they then have is most of what the other sorts take.
  *
  * Which label is whose is drawn for each task, so without shots both are as likely, and what is held
  * out is the pair of kinds, colours or things: no pair of a test is together in any training task.
@@ -40,6 +41,7 @@ const RECALL = 1;
 const SORTS = [["kind", 2], ["colour", 1], ["thing", 1]] as const;
 /** Share of the documents that are of `recall`. */
 const RECALL_SHARE = 0.4;
+const RECALL_SORTS = [["word", 2], ["colour", 1], ["thing", 1]] as const;
 const RECALL_WORDS = [...THINGS, ...PLACES, ...Object.values(KINDS).flat()];
 
 /** The most shots of a task. */
@@ -67,7 +69,11 @@ function drawRule(draw: Draw, kind: Rule["kind"]): Rule {
 /** An input of one side. */
 function drawInput(draw: Draw, { kind, sides }: Rule, side: number): string {
   const value = sides[side]!;
-  if (kind === "kind") return draw.pick(KINDS[value]!);
+  return kind === "kind" ? draw.pick(KINDS[value]!) : beside(draw, kind, value);
+}
+
+/** A colour with any thing, or a thing with any colour. */
+function beside(draw: Draw, kind: "colour" | "thing", value: string): string {
   return kind === "colour" ? `${value} ${draw.pick(THINGS)}` : `${draw.pick(COLOURS)} ${value}`;
 }
 
@@ -132,10 +138,15 @@ export function ruleDocument(place: Place): string {
   const draw = new Draw("rule", place, RECALL);
   if (!draw.chance(RECALL_SHARE)) return ruleItem(place).text;
   const count = draw.between(2, 4);
-  const words = draw.some(RECALL_WORDS, 2 * count);
+  const sort = draw.weighted(RECALL_SORTS);
+  const labels = draw.some(RECALL_WORDS, count);
+  const words = sort === "word" ? RECALL_WORDS : SIDES[sort];
+  const keys = draw.some(words.filter((word) => !labels.includes(word)), count);
   const shots = Array.from({ length: draw.between(6, 13) }, () => {
     const which = draw.between(0, count - 1);
-    return { input: words[which]!, output: words[count + which]! };
+    const key = keys[which]!;
+    const input = sort === "word" ? key : beside(draw, sort, key);
+    return { input, output: labels[which]! };
   });
   const { input, output } = shots.pop()!;
   return RULE_TEMPLATE.prompt({ shots, input }) + RULE_TEMPLATE.answer(output);

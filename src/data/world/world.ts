@@ -71,11 +71,11 @@ export const MIXTURE: readonly (readonly [Exclude<Family, "steps" | "instruction
   ["reading", 16],
   ["summary", 8],
   ["translation", 12],
-  ["classification", 2],
-  ["entailment", 2],
-  ["similarity", 2],
-  ["choice", 2],
-  ["rule", 12],
+  ["classification", 3],
+  ["entailment", 4],
+  ["similarity", 4],
+  ["choice", 3],
+  ["rule", 20],
   ["direct", 14],
 ];
 
