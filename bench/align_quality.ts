@@ -4,24 +4,42 @@
  * pre-training mix saves of what PPO forgets.
  *
  * Pre-training, SFT, four responses a prompt ranked by a judge with noise, a reward model, then PPO
- * and PPO-ptx from the same start. Both are evaluated on held-out prompts every few iterations; they
- * are compared where their gold rewards (± 5 %) and divergences (± 20 %) are alike.
+ * and PPO-ptx from the same start, both with a penalty that adapts to the same divergence. They are
+ * evaluated on held-out prompts every few iterations, and compared where their gold rewards (± 5 %)
+ * and divergences (± 20 %) are alike. A third policy has no penalty: what it makes of the reward model
+ * shows over-optimisation (L. Gao et al., "Scaling Laws for Reward Model Overoptimization", 2022).
  *
  * @module
  */
 import type { Device } from "../src/gpu/device.ts";
+import { Engine } from "../src/infer/engine.ts";
+import { Weights } from "../src/model/parameters.ts";
+import { loadWeights } from "../src/train/checkpoint.ts";
 import { wilson } from "../src/train/metrics.ts";
 import type { TokenScorer } from "../src/train/token_scorer.ts";
 import { mean } from "../src/train/ppo_report.ts";
 import { gold } from "./align_world.ts";
 import type { Bench, Row } from "./harness.ts";
-import { type AlignParts, openAlign, policyScorer, startPpo, written } from "./align_stages.ts";
+import {
+  type AlignParts,
+  openAlign,
+  type Penalty,
+  policyScorer,
+  startPpo,
+  written,
+} from "./align_stages.ts";
 
-const SEEDS = (Deno.env.get('X_SEEDS') ?? '1,2,3').split(',').map(Number);
+/** Of worlds; `BRACHIO_BENCH_SEEDS`, as "1,3", has others or fewer. */
+const SEEDS = (Deno.env.get("BRACHIO_BENCH_SEEDS") ?? "1,2,3").split(",").map(Number);
 const ITERATIONS = 48;
 /** The first so many are evaluated one by one: what is alike lies there where a reward is gamed. */
 const FIRST = 12;
 const EVERY = 3;
+/** Of the policies that are compared, and of the one that is let go. */
+const HELD: Penalty = { klCoef: 0.1, klTarget: 5 };
+const FREE: Penalty = { klCoef: 0 };
+/** Responses of the SFT policy to a prompt, among which is one that is as long. */
+const CHOICES = 4;
 /** Alike: gold rewards and divergences that differ by no more than these shares. */
 const ALIKE = { gold: 0.05, kl: 0.2 };
 /** What has to be reached. */
@@ -65,22 +83,24 @@ async function runSeed(device: Device, root: string, seed: number, quick: boolea
   const parts = await openAlign(device, root, { seed, quick });
   try {
     const iterations = quick ? 2 : ITERATIONS;
-    const kl = { klCoef: Number(Deno.env.get("X_KL") ?? 0.05), klTarget: Number(Deno.env.get("X_TARGET") ?? 5) };
-    const plain = await curve(parts, { ptx: false, iterations, ...kl });
-    const mixed = await curve(parts, { ptx: true, iterations, ...kl });
-    const free = Deno.env.get("X_FREE") ? await curve(parts, { ptx: false, iterations, klCoef: 0 }) : plain;
+    const plain = await curve(parts, { ptx: false, iterations, penalty: HELD });
+    const mixed = await curve(parts, { ptx: true, iterations, penalty: HELD });
+    const free = await curve(parts, { ptx: false, iterations, penalty: FREE });
     const notes = [
       `seed ${seed}: reward model: ${(100 * parts.accuracy).toFixed(1)} % of ${parts.pairs} ` +
       `held-out pairs, ${(100 * parts.accuracy / parts.ceiling).toFixed(1)} % of the noise ` +
       `ceiling of ${(100 * parts.ceiling).toFixed(1)} %`,
       ...table(`seed ${seed}: PPO`, plain),
       ...table(`seed ${seed}: PPO-ptx`, mixed),
-      ...table(`seed ${seed}: free`, free),
+      ...table(`seed ${seed}: PPO without a penalty`, free),
       overOptimised(seed, free),
     ];
     const [before] = plain as [Point];
-    const win = winRate(before, mixed.at(-1)!);
-    notes.push(`seed ${seed}: PPO-ptx against SFT by gold: ${win}`);
+    const responses = await sftResponses(parts);
+    for (const [name, points] of [["PPO", plain], ["PPO-ptx", mixed]] as const) {
+      const win = winRate(responses, points.at(-1)!.texts);
+      notes.push(`seed ${seed}: ${name} against SFT by gold: ${win}`);
+    }
     const pair = alike(plain, mixed);
     const recovered = pair && {
       loss: (pair.plain.loss - pair.mixed.loss) / (pair.plain.loss - before.loss),
@@ -125,7 +145,7 @@ function percent(share: number): string {
 /** Evaluations of a run of PPO, the first before any update. */
 async function curve(
   parts: AlignParts,
-  how: { ptx: boolean; iterations: number; klCoef: number; klTarget?: number },
+  how: { ptx: boolean; iterations: number; penalty: Penalty },
 ): Promise<Point[]> {
   const { iterations } = how;
   const state = await startPpo(parts, how);
@@ -142,6 +162,24 @@ async function curve(
   } finally {
     scorer.destroy();
     state.destroy();
+  }
+}
+
+/** Several responses of the policy that PPO starts from to each held-out prompt. */
+async function sftResponses(parts: AlignParts): Promise<string[][]> {
+  const { device, model, parent, heldOut } = parts;
+  const weights = new Weights(device, model, { trainable: false });
+  loadWeights(device, parent, weights);
+  const engine = Engine.create(device, weights, { slots: 64 });
+  try {
+    const rows = heldOut.flatMap((prompt) => new Array<typeof prompt>(CHOICES).fill(prompt));
+    const episodes = await written(engine, parts, rows, 2 ** 30);
+    return heldOut.map((_, i) =>
+      episodes.slice(i * CHOICES, (i + 1) * CHOICES).map(({ text }) => text)
+    );
+  } finally {
+    engine.destroy();
+    weights.destroy();
   }
 }
 
@@ -195,7 +233,9 @@ function table(title: string, points: readonly Point[]): string[] {
 function overOptimised(seed: number, points: readonly Point[]): string {
   const best = points.reduce((a, b) => b.gold > a.gold ? b : a);
   const last = points.at(-1)!;
-  return `seed ${seed}: PPO's gold reward is best, ${best.gold.toFixed(3)}, at a divergence of ` +
+  return `seed ${seed}: without a penalty gold is best, ${
+    best.gold.toFixed(3)
+  }, at a divergence of ` +
     `${best.kl.toFixed(2)}; at the end, ${last.kl.toFixed(2)}, it is ${last.gold.toFixed(3)} ` +
     `while the learnt reward went from ${best.reward.toFixed(3)} to ${last.reward.toFixed(3)}`;
 }
@@ -214,19 +254,19 @@ function alike(plain: readonly Point[], mixed: readonly Point[]) {
     );
 }
 
-/** Ties count half; and only among responses of like length. */
-function winRate(before: Point, after: Point): string {
-  const pairs = after.texts.map((text, i) => ({
-    won: Math.sign(Math.round(1e9 * (gold(text) - gold(before.texts[i]!)))) / 2 + 0.5,
-    isLike: Math.abs(text.length - before.texts[i]!.length) <= 1,
-  }));
-  const rate = (some: readonly { won: number }[]) => {
-    const wins = some.reduce((sum, { won }) => sum + won, 0);
-    const [low, high] = wilson(wins / some.length, some.length);
-    return `${percent(wins / some.length)} (${percent(low)}–${
-      percent(high)
-    }, ${some.length} prompts)`;
+/** Ties count half; and where a response of SFT's is as long (± 1 token), against that one. */
+function winRate(before: readonly string[][], after: readonly string[]): string {
+  const outcome = (text: string, other: string) =>
+    Math.sign(Math.round(1e9 * (gold(text) - gold(other)))) / 2 + 0.5;
+  const rate = (won: readonly number[]) => {
+    const share = mean(won, (win) => win);
+    const [low, high] = wilson(share, won.length);
+    return `${percent(share)} (${percent(low)}–${percent(high)}, ${won.length} prompts)`;
   };
-  const like = pairs.filter(({ isLike }) => isLike);
-  return `wins ${rate(pairs)}` + (like.length > 0 ? `; of like length ${rate(like)}` : "");
+  const all = after.map((text, i) => outcome(text, before[i]![0]!));
+  const like = after.flatMap((text, i) => {
+    const other = before[i]!.find((other) => Math.abs(text.length - other.length) <= 1);
+    return other === undefined ? [] : [outcome(text, other)];
+  });
+  return `wins ${rate(all)}` + (like.length > 0 ? `; of like length ${rate(like)}` : "");
 }

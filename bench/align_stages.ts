@@ -39,9 +39,11 @@ const RESPONSE_TOKENS = 14;
 const PRETRAIN = { steps: 1000, rows: 32, lr: 2e-3 };
 const SFT_PROMPTS = 1000;
 /** With four responses each. */
-const RANKED_PROMPTS = Number(Deno.env.get("X_RANKED") ?? 2000);
+const RANKED_PROMPTS = 2000;
 const RANKED = 4;
 const HELD_OUT = 512;
+/** Episodes over which klCoef adapts: three iterations. */
+const KL_HORIZON = 200;
 
 /** All that PPO starts from, and is measured with. */
 export interface AlignParts {
@@ -135,21 +137,24 @@ export async function openAlign(
   return { ...base, ...judged, ...rest };
 }
 
+/** What holds a policy near its reference. */
+export interface Penalty {
+  readonly klCoef: number;
+  /** Nats a response, to which klCoef is adapted. */
+  readonly klTarget?: number;
+}
+
 /** PPO on the reward model, with the mix or without. */
 export async function startPpo(
   parts: AlignParts,
-  { ptx, iterations, klCoef, klTarget }: {
-    ptx: boolean;
-    iterations: number;
-    klCoef: number;
-    klTarget?: number;
-  },
+  { ptx, iterations, penalty }: { ptx: boolean; iterations: number; penalty: Penalty },
 ): Promise<Ppo> {
   const { device, model, tokenizer, parent, rewardModel, reward, endId, prompts, text } = parts;
   const config = ppoSchema.parse({
     ...{ data: "prompts", reward: "rm", iterations, evalEvery: 0, emaRate: 0, seed: parts.seed },
     ...{ batchRows: 64, miniRows: 32, ppoEpochs: 2, responseTokens: RESPONSE_TOKENS },
-    ...{ lr: Number(Deno.env.get("X_LR") ?? 4e-4), warmupIterations: 3, klCoef, klTarget, klHorizon: 1000, ptxRatio: 1 },
+    ...{ lr: 4e-4, warmupIterations: 3, ptxRatio: 1 },
+    ...{ ...penalty, klHorizon: KL_HORIZON },
     // 27.8 was chosen for GPT-3's gradients; in a model so small it leaves nothing of PPO's.
     ptxCoef: 1,
   });

@@ -108,7 +108,7 @@ export const FULL: RoadPreset = {
   ],
   pretrain: {
     model: { contextLength: 128, layers: 6, heads: 8, channels: 256 },
-    steps: 9000,
+    steps: 8000,
     batchRows: 32,
     lr: 2e-3,
     minLr: 1e-4,
