@@ -6,8 +6,9 @@
  * Pre-training, SFT, four responses a prompt ranked by a judge with noise, a reward model, then PPO
  * and PPO-ptx from the same start, both with a penalty that adapts to the same divergence. They are
  * evaluated on held-out prompts every few iterations, and compared where their gold rewards (± 5 %)
- * and divergences (± 20 %) are alike. A third policy has no penalty: what it makes of the reward model
- * shows over-optimisation (L. Gao et al., "Scaling Laws for Reward Model Overoptimization", 2022).
+ * and divergences (± 20 %) are alike. A third policy has no penalty, and a reward model that has seen
+ * few comparisons: it shows over-optimisation (L. Gao et al., "Scaling Laws for Reward Model
+ * Overoptimization", 2022).
  *
  * @module
  */
@@ -22,9 +23,11 @@ import { gold } from "./align_world.ts";
 import type { Bench, Row } from "./harness.ts";
 import {
   type AlignParts,
+  type Judge,
   openAlign,
   type Penalty,
   policyScorer,
+  type PpoCase,
   startPpo,
   written,
 } from "./align_stages.ts";
@@ -83,13 +86,17 @@ async function runSeed(device: Device, root: string, seed: number, quick: boolea
   const parts = await openAlign(device, root, { seed, quick });
   try {
     const iterations = quick ? 2 : ITERATIONS;
-    const plain = await curve(parts, { ptx: false, iterations, penalty: HELD });
-    const mixed = await curve(parts, { ptx: true, iterations, penalty: HELD });
-    const free = await curve(parts, { ptx: false, iterations, penalty: FREE });
+    const { judge, hastyJudge } = parts;
+    const held = { judge, iterations, penalty: HELD };
+    const plain = await curve(parts, { ...held, ptx: false });
+    const mixed = await curve(parts, { ...held, ptx: true });
+    const free = await curve(parts, {
+      ...{ judge: hastyJudge, iterations, penalty: FREE },
+      ptx: false,
+    });
     const notes = [
-      `seed ${seed}: reward model: ${(100 * parts.accuracy).toFixed(1)} % of ${parts.pairs} ` +
-      `held-out pairs, ${(100 * parts.accuracy / parts.ceiling).toFixed(1)} % of the noise ` +
-      `ceiling of ${(100 * parts.ceiling).toFixed(1)} %`,
+      `seed ${seed}: reward model: ${ofCeiling(judge)}`,
+      `seed ${seed}: reward model of few comparisons: ${ofCeiling(hastyJudge)}`,
       ...table(`seed ${seed}: PPO`, plain),
       ...table(`seed ${seed}: PPO-ptx`, mixed),
       ...table(`seed ${seed}: PPO without a penalty`, free),
@@ -123,13 +130,13 @@ async function runSeed(device: Device, root: string, seed: number, quick: boolea
       timing: { ms, lowMs: ms, highMs: ms, samples: 1 },
       errorShare: 0,
       extra: {
-        "RM of ceiling": percent(parts.accuracy / parts.ceiling),
+        "RM of ceiling": percent(judge.accuracy / judge.ceiling),
         "gold SFT": before.gold.toFixed(3),
         "gold PPO": plain.at(-1)!.gold.toFixed(3),
         "gold PPO-ptx": mixed.at(-1)!.gold.toFixed(3),
         "recovered loss": recovered ? percent(recovered.loss) : "",
         "recovered facts": recovered ? percent(recovered.facts) : "",
-        "RM": parts.accuracy >= BARS.accuracy * parts.ceiling ? "met" : "not met",
+        "RM": judge.accuracy >= BARS.accuracy * judge.ceiling ? "met" : "not met",
       },
     };
     return { row, notes };
@@ -142,20 +149,26 @@ function percent(share: number): string {
   return `${Math.round(100 * share)} %`;
 }
 
+function ofCeiling({ accuracy, ceiling, pairs }: Judge): string {
+  return `${(100 * accuracy).toFixed(1)} % of ${pairs} held-out pairs, ` +
+    `${(100 * accuracy / ceiling).toFixed(1)} % of the noise ceiling of ` +
+    `${(100 * ceiling).toFixed(1)} %`;
+}
+
 /** Evaluations of a run of PPO, the first before any update. */
 async function curve(
   parts: AlignParts,
-  how: { ptx: boolean; iterations: number; penalty: Penalty },
+  how: PpoCase,
 ): Promise<Point[]> {
-  const { iterations } = how;
+  const { iterations, judge } = how;
   const state = await startPpo(parts, how);
   const scorer = policyScorer(state);
   try {
-    const points = [await evaluate(parts, state, scorer)];
+    const points = [await evaluate(parts, judge, state, scorer)];
     while (state.step < iterations) {
       for await (const _ of state.iterate()); // one iteration
       if (state.step <= FIRST || state.step % EVERY === 0 || state.step === iterations) {
-        points.push(await evaluate(parts, state, scorer));
+        points.push(await evaluate(parts, judge, state, scorer));
       }
     }
     return points;
@@ -185,6 +198,7 @@ async function sftResponses(parts: AlignParts): Promise<string[][]> {
 
 async function evaluate(
   parts: AlignParts,
+  judge: Judge,
   state: Awaited<ReturnType<typeof startPpo>>,
   scorer: TokenScorer,
 ): Promise<Point> {
@@ -192,7 +206,7 @@ async function evaluate(
   engine.forget();
   const episodes = await written(engine, parts, parts.heldOut, 2 ** 31);
   const reference = await ended(referenceScorer.run(episodes));
-  const rewards = await parts.reward.score(episodes.map(parts.answerOf));
+  const rewards = await judge.reward.score(episodes.map(parts.answerOf));
   const text = await ended(scorer.run(parts.textRows));
   const facts = await ended(scorer.run(parts.factRows));
   const tokens = text.flatMap((row) => [...row]);

@@ -41,9 +41,22 @@ const SFT_PROMPTS = 1000;
 /** With four responses each. */
 const RANKED_PROMPTS = 2000;
 const RANKED = 4;
+/** Rankings of which a judge learns who is easily deceived. */
+const FEW = 150;
 const HELD_OUT = 512;
 /** Episodes over which klCoef adapts: three iterations. */
 const KL_HORIZON = 200;
+
+/** A reward model, and what it is worth. */
+export interface Judge {
+  readonly model: RewardModel;
+  readonly reward: RewardSource;
+  /** On held-out pairs. */
+  readonly accuracy: number;
+  /** What who knows the gold scores would have there. */
+  readonly ceiling: number;
+  readonly pairs: number;
+}
 
 /** All that PPO starts from, and is measured with. */
 export interface AlignParts {
@@ -54,13 +67,10 @@ export interface AlignParts {
   readonly endId: number;
   readonly model: ModelConfig;
   readonly parent: Checkpoint;
-  readonly rewardModel: RewardModel;
-  readonly reward: RewardSource;
-  /** Of the reward model on held-out pairs. */
-  readonly accuracy: number;
-  /** What who knows the gold scores would have there. */
-  readonly ceiling: number;
-  readonly pairs: number;
+  /** Learnt from all rankings. */
+  readonly judge: Judge;
+  /** Learnt from a few of them. */
+  readonly hastyJudge: Judge;
   readonly prompts: readonly Prompt[];
   readonly heldOut: readonly Prompt[];
   readonly text: PreparedData;
@@ -115,9 +125,9 @@ export async function openAlign(
   const all = words.slice(count).map(encode);
   const [prompts, heldOut] = [all.slice(0, RANKED_PROMPTS), all.slice(RANKED_PROMPTS)];
   const base = { device, root, seed, tokenizer, endId, model, parent };
-  const judged = await judge(base, world, quick ? prompts.slice(0, 40) : prompts);
-  const rewardModel = await openRewardModel(root, "rm", tokenizer);
-  const reward = new ModelReward(device, rewardModel, { tokenizer, isDialogue: true, rows: 64 });
+  const rankings = await rank(base, world, quick ? prompts.slice(0, 40) : prompts);
+  const judge = await learnToJudge(base, "rm", rankings);
+  const hastyJudge = await learnToJudge(base, "rm-hasty", rankings.slice(0, FEW));
   const T = model.contextLength;
   const textRows = Array.from({ length: quick ? 8 : 128 }, (_, i) => {
     const ids = new Uint32Array(T);
@@ -130,11 +140,12 @@ export async function openAlign(
     return { ids: Uint32Array.from([...ids, ...tokenizer.encode(answer)]), promptLength };
   });
   const close = () => {
-    reward.destroy();
+    judge.reward.destroy();
+    hastyJudge.reward.destroy();
     text.close();
   };
-  const rest = { rewardModel, reward, prompts, heldOut, text, textRows, factRows, answerOf, close };
-  return { ...base, ...judged, ...rest };
+  const judges = { judge, hastyJudge };
+  return { ...base, ...judges, prompts, heldOut, text, textRows, factRows, answerOf, close };
 }
 
 /** What holds a policy near its reference. */
@@ -144,12 +155,21 @@ export interface Penalty {
   readonly klTarget?: number;
 }
 
-/** PPO on the reward model, with the mix or without. */
+/** A policy to train. */
+export interface PpoCase {
+  readonly judge: Judge;
+  /** Whether pre-training is mixed in. */
+  readonly ptx: boolean;
+  readonly iterations: number;
+  readonly penalty: Penalty;
+}
+
+/** PPO from where SFT ended. */
 export async function startPpo(
   parts: AlignParts,
-  { ptx, iterations, penalty }: { ptx: boolean; iterations: number; penalty: Penalty },
+  { judge, ptx, iterations, penalty }: PpoCase,
 ): Promise<Ppo> {
-  const { device, model, tokenizer, parent, rewardModel, reward, endId, prompts, text } = parts;
+  const { device, model, tokenizer, parent, endId, prompts, text } = parts;
   const config = ppoSchema.parse({
     ...{ data: "prompts", reward: "rm", iterations, evalEvery: 0, emaRate: 0, seed: parts.seed },
     ...{ batchRows: 64, miniRows: 32, ppoEpochs: 2, responseTokens: RESPONSE_TOKENS },
@@ -158,9 +178,9 @@ export async function startPpo(
     // 27.8 was chosen for GPT-3's gradients; in a model so small it leaves nothing of PPO's.
     ptxCoef: 1,
   });
-  const { head, model: valueModel, checkpoint } = rewardModel;
+  const { head, model: valueModel, checkpoint } = judge.model;
   return await Ppo.open({
-    ...{ device, config, model, tokenizer, tokenizerFiles: {}, parent, reward },
+    ...{ device, config, model, tokenizer, tokenizerFiles: {}, parent, reward: judge.reward },
     data: { train: prompts, dev: [], ptx: ptx ? text : undefined, endId },
     value: { model: valueModel, checkpoint, bias: head.bias },
   });
@@ -267,9 +287,13 @@ async function fineTune(
   }
 }
 
-/** Ranks responses of the SFT policy, and trains a reward model on them, as run "rm". */
-async function judge(base: Base, world: LetterWorld, prompts: readonly Prompt[]) {
-  const { device, root, tokenizer, model, parent, seed } = base;
+/** Ranks responses of the SFT policy: lines of a file of rankings. */
+async function rank(
+  base: Base,
+  world: LetterWorld,
+  prompts: readonly Prompt[],
+): Promise<string[]> {
+  const { device, model, parent } = base;
   const weights = new Weights(device, model, { trainable: false });
   loadWeights(device, parent, weights);
   const engine = Engine.create(device, weights, { slots: 64 });
@@ -277,19 +301,30 @@ async function judge(base: Base, world: LetterWorld, prompts: readonly Prompt[])
   const episodes = await written(engine, base, rows, 0);
   engine.destroy();
   weights.destroy();
-  const lines = prompts.flatMap(({ text: prompt }, i) => {
+  return prompts.flatMap(({ text: prompt }, i) => {
     const completions = episodes.slice(i * RANKED, (i + 1) * RANKED).map(({ text }) => text);
     if (completions.some((text) => text.trim() === "")) return [];
     return [JSON.stringify({ prompt, completions, ranks: world.ranks(completions.map(gold)) })];
   });
-  await Deno.writeTextFile(`${root}/ranked.jsonl`, lines.join("\n"));
+}
+
+/** Trains a reward model on rankings, as a run of this name. */
+async function learnToJudge(
+  base: Base,
+  name: string,
+  rankings: readonly string[],
+): Promise<Judge> {
+  const { device, root, tokenizer, model: policy, parent, seed } = base;
+  const file = `${root}/${name}.jsonl`;
+  await Deno.writeTextFile(file, rankings.join("\n"));
   const config = rewardSchema.parse({
-    ...{ data: `${root}/ranked.jsonl`, epochs: 3, batchRows: 16, lr: 1e-3, validation: 0.25, seed },
+    ...{ data: file, epochs: 3, batchRows: 16, lr: 1e-3, validation: 0.25, seed },
   });
-  const maxTokens = model.contextLength;
+  const maxTokens = policy.contextLength;
   const data = await loadRewardData(config, { tokenizer, maxTokens });
-  const tokenizerFiles = dialogueTokenizerFiles(tokenizer, model);
-  const state = await RewardTraining.open({ device, config, model, data, tokenizerFiles, parent });
+  const tokenizerFiles = dialogueTokenizerFiles(tokenizer, policy);
+  const options = { device, config, model: policy, data, tokenizerFiles, parent };
+  const state = await RewardTraining.open(options);
   try {
     while (state.step < state.plan.totalSteps) {
       await state.advance();
@@ -297,7 +332,7 @@ async function judge(base: Base, world: LetterWorld, prompts: readonly Prompt[])
     }
     await state.drain();
     const { accuracy, pairs } = await state.evaluate();
-    const run = await RunWriter.create(root, "rm", {
+    const run = await RunWriter.create(root, name, {
       version: 1,
       stage: "reward",
       createdAt: new Date().toISOString(),
@@ -319,7 +354,9 @@ async function judge(base: Base, world: LetterWorld, prompts: readonly Prompt[])
       );
     });
     const ceiling = ceilings.reduce((sum, share) => sum + share, 0) / ceilings.length;
-    return { accuracy, pairs, ceiling };
+    const model = await openRewardModel(root, name, tokenizer);
+    const reward = new ModelReward(device, model, { tokenizer, isDialogue: true, rows: 64 });
+    return { model, reward, accuracy, pairs, ceiling };
   } finally {
     state.destroy();
   }
