@@ -88,7 +88,7 @@ export const FULL: RoadPreset = {
   world: {
     documents: 150_000,
     validDocuments: 2000,
-    taskRows: 6000,
+    taskRows: 8000,
     taskValidRows: 500,
     taskTestRows: 1000,
     sftRows: 20_000,
