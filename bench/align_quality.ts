@@ -20,6 +20,7 @@ import { wilson } from "../src/train/metrics.ts";
 import type { TokenScorer } from "../src/train/token_scorer.ts";
 import { mean } from "../src/train/ppo_report.ts";
 import { gold } from "./align_world.ts";
+import { overOptimisationChart, type RewardedPoint } from "./align_chart.ts";
 import type { Bench, Row } from "./harness.ts";
 import {
   type AlignParts,
@@ -49,11 +50,8 @@ const ALIKE = { gold: 0.05, kl: 0.2 };
 const BARS = { accuracy: 0.85, recovered: 0.5 };
 
 /** The policy after some iterations. */
-interface Point {
+interface Point extends RewardedPoint {
   readonly iteration: number;
-  readonly kl: number;
-  readonly reward: number;
-  readonly gold: number;
   /** Nats a token of held-out text. */
   readonly loss: number;
   /** Probability of the right answers of facts. */
@@ -67,17 +65,19 @@ export const bench: Bench = {
   summary: "reward model, PPO and PPO-ptx in a world with a gold grader",
   async run({ device, quick }) {
     const rows: Row[] = [];
+    const curves = new Map<number, Point[]>();
     for (const seed of quick ? [1] : SEEDS) {
       const root = await Deno.makeTempDir({ prefix: "brachio-bench-" });
       try {
         const result = await runSeed(device, root, seed, quick);
         rows.push(result.row);
+        curves.set(seed, result.free);
         console.log(result.notes.join("\n")); // as it comes: a seed takes minutes
       } finally {
         await Deno.remove(root, { recursive: true });
       }
     }
-    return { rows };
+    return { rows, charts: new Map([["over-optimisation", await overOptimisationChart(curves)]]) };
   },
 };
 
@@ -139,7 +139,7 @@ async function runSeed(device: Device, root: string, seed: number, quick: boolea
         "RM": judge.accuracy >= BARS.accuracy * judge.ceiling ? "met" : "not met",
       },
     };
-    return { row, notes };
+    return { row, notes, free };
   } finally {
     parts.close();
   }

@@ -51,7 +51,16 @@ export interface Bench {
   readonly name: string;
   /** One line for the list of benches. */
   readonly summary: string;
-  run(context: BenchContext): Promise<{ rows: Row[]; notes?: string[] }>;
+  run(context: BenchContext): Promise<BenchOutcome>;
+}
+
+/** What a bench found. */
+export interface BenchOutcome {
+  readonly rows: Row[];
+  /** Lines below the table. */
+  readonly notes?: string[];
+  /** SVG documents by name; `--save` puts them beside the results. */
+  readonly charts?: ReadonlyMap<string, string>;
 }
 
 /**

@@ -86,7 +86,7 @@ async function main(names: string[], options: Options): Promise<void> {
   for (const name of chosen) {
     const { bench } = await BENCHES[name]!();
     console.log(`\n${bench.name}: ${bench.summary}`);
-    const { rows, notes = [] } = await bench.run({
+    const { rows, notes = [], charts } = await bench.run({
       device,
       ceilings,
       quick: options.quick ?? false,
@@ -101,14 +101,18 @@ async function main(names: string[], options: Options): Promise<void> {
     for (const note of notes) console.log(note);
     results[name] = { ...about, rows };
     // After each one: what was measured stays when a later one fails.
-    if (options.save) await save(about.adapter, { [name]: results[name]! });
+    if (options.save) await save(about.adapter, { [name]: results[name]! }, charts);
   }
   console.log(`\n${JSON.stringify(results)}`);
   device.close();
 }
 
-/** Adds the results to the adapter's file; other benches' results in it stay. */
-async function save(adapter: string, results: Record<string, SavedResult>): Promise<void> {
+/** Adds the results to the adapter's file, and charts beside it; other benches' results stay. */
+async function save(
+  adapter: string,
+  results: Record<string, SavedResult>,
+  charts: ReadonlyMap<string, string> = new Map(),
+): Promise<void> {
   const slug = adapter.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
   const folder = new URL("./results/", import.meta.url);
   const file = new URL(`${slug}.json`, folder);
@@ -118,6 +122,9 @@ async function save(adapter: string, results: Record<string, SavedResult>): Prom
     throw error;
   });
   await Deno.writeTextFile(file, JSON.stringify({ ...known, ...results }, null, 1) + "\n");
+  for (const [name, svg] of charts) {
+    await Deno.writeTextFile(new URL(`${slug}-${name}.svg`, folder), svg);
+  }
 }
 
 if (import.meta.main) {
