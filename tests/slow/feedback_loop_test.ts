@@ -53,10 +53,11 @@ for (const [name, rule] of Object.entries(RULES)) {
         const [rm, policy] = [await client.step("rm"), await client.step("policy")];
 
         // 200 answers are ranked; the reward model is trained by itself, beside texts.
-        const busy = new SteadyLoad(client, load);
         for (const prompt of ranked) {
           await client.rank(await client.answers(prompt, PER_PROMPT), rule);
         }
+        // Only now, so that the answers above are no part of what is measured.
+        const busy = new SteadyLoad(client, load);
         const training = await client.ended(({ stage }) => stage === "reward", 300);
         const { verdict } = training.judged;
         assertEquals([training.by, verdict], ["feedback", "not_worse"], JSON.stringify(training));
