@@ -28,7 +28,7 @@ export const LOOP_SETTINGS = {
   storePrompts: true,
   training: {
     after: 370, // about what 200 answers, five to a prompt, have in pairs
-    reward: { epochs: 16, lr: 0.004, batchRows: 4 },
+    reward: { epochs: 24, lr: 0.003, batchRows: 4 },
     ppo: {
       ...{ iterations: 24, batchRows: 64, miniRows: 32, microRows: 8, responseTokens: 22 },
       ...{ lr: 0.001, warmupIterations: 0, emaRate: 0.9, klCoef: 0.02 },
