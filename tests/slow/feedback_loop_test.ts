@@ -43,7 +43,9 @@ for (const [name, rule] of Object.entries(RULES)) {
         const idleFirst = await idle();
 
         const groups: (readonly WrittenAnswer[])[] = [];
-        for (const prompt of unseen) groups.push(await client.answers(prompt, PER_PROMPT, { seed: 1 }));
+        for (const [seed, prompt] of unseen.entries()) {
+          groups.push(await client.answers(prompt, PER_PROMPT, { seed }));
+        }
         const before = await client.agreement(groups, rule);
         assert(before.pairs >= 400, `${before.pairs} pairs`);
         const seeded = await client.answers(asked[0]!, 3, { seed: 5 });
@@ -53,8 +55,8 @@ for (const [name, rule] of Object.entries(RULES)) {
         const [rm, policy] = [await client.step("rm"), await client.step("policy")];
 
         // 200 answers are ranked; the reward model is trained by itself, beside texts.
-        for (const prompt of ranked) {
-          await client.rank(await client.answers(prompt, PER_PROMPT, { seed: 2 }), rule);
+        for (const [i, prompt] of ranked.entries()) {
+          await client.rank(await client.answers(prompt, PER_PROMPT, { seed: 1000 + i }), rule);
         }
         // Only now, so that the answers above are no part of what is measured.
         const busy = new SteadyLoad(client, load);

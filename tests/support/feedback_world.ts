@@ -28,10 +28,10 @@ export const LOOP_SETTINGS = {
   storePrompts: true,
   training: {
     after: 370, // about what 200 answers, five to a prompt, have in pairs
-    reward: { epochs: 24, lr: 0.003, batchRows: 4 },
+    reward: { epochs: 16, lr: 0.004, batchRows: 4 },
     ppo: {
       ...{ iterations: 24, batchRows: 64, miniRows: 32, microRows: 8, responseTokens: 22 },
-      ...{ lr: 0.001, warmupIterations: 0, emaRate: 0.9, klCoef: 0.02 },
+      ...{ lr: 0.001, warmupIterations: 0, emaRate: 0.9, klCoef: 0.05 },
       ...{ evalEvery: 0, evalRows: 8, sampleRows: 0, saveEvery: 1000 },
     },
   },
@@ -50,8 +50,8 @@ export const RULES: Readonly<Record<string, HiddenRule>> = {
   "bread and salt, nothing red": (answer) =>
     count(answer, "bread") + count(answer, "salt") - 2 * count(answer, "red") +
     answer.length / 1e3,
-  "animals rather than numbers": (answer) =>
-    count(answer, "cat") + count(answer, "dog") - count(answer, "one") - count(answer, "two") +
+  "animals rather than two": (answer) =>
+    count(answer, "cat") + count(answer, "dog") - count(answer, "two") +
     answer.length / 1e3,
 };
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ACADEMIC, GRADES } from "./evaluate.ts";
+import { ACADEMIC, type Flags, GRADES, LONG_STEPS, type ReasoningFound } from "./evaluate.ts";
 import { mcNemar } from "../../run/statistics.ts";
 import {
   academicMean,
@@ -230,28 +230,39 @@ function shots({ models, config }: CardData): Section | undefined {
 
 function reasoning({ models }: CardData): Section | undefined {
   if (models.size === 0) return undefined;
-  const ways = [["direct", "direct"], ["steps", "chain of thought"], ["votes", "votes"]] as const;
   const paths = [...models.values()][0]!.reasoning.paths;
-  const rows: string[][] = ways.map(([way, words]) => [
-    way === "votes" ? `self-consistency of ${paths} paths` : words,
+  const ways: [string, (found: ReasoningFound) => Flags | undefined][] = [
+    ["direct", ({ direct }) => direct],
+    ["chain of thought", ({ steps }) => steps],
+    [`${LONG_STEPS} steps, one path`, ({ long }) => long?.one],
+    [`${LONG_STEPS} steps, self-consistency of ${paths} paths`, ({ long }) => long?.votes],
+  ];
+  const rows: string[][] = ways.map(([words, of]) => [
+    words,
     ...MODELS.map((name) => {
-      const flags = models.get(name)?.reasoning[way];
+      const found = models.get(name);
+      const flags = found && of(found.reasoning);
       return flags ? shareWords(accuracy(flags)) : "";
     }),
   ]);
-  const p = (one: "steps" | "votes", other: "direct" | "steps") =>
-    MODELS.map((name) => {
+  const tests: [string, number, number][] = [
+    ["McNemar, steps and direct", 1, 0],
+    ["McNemar, votes and one path", 3, 2],
+  ];
+  for (const [words, one, other] of tests) {
+    const p = MODELS.map((name) => {
       const found = models.get(name)?.reasoning;
-      const [a, b] = [found?.[one], found?.[other]];
+      const [a, b] = [one, other].map((way) => found && ways[way]![1](found));
       return a && b ? `p = ${mcNemar(flagList(a), flagList(b)).p.toPrecision(2)}` : "";
     });
-  rows.push(["McNemar, steps and direct", ...p("steps", "direct")]);
-  rows.push(["McNemar, votes and one path", ...p("votes", "steps")]);
+    rows.push([words, ...p]);
+  }
   return {
     title: "Direct answers, chain of thought, self-consistency",
     text: [
       "The same sums and word problems of several steps each way. Pre-training has as many of both " +
-      "forms, with the same tokens: only the order of number and steps differs.",
+      "forms, with the same tokens: only the order of number and steps differs. Problems of " +
+      `${LONG_STEPS} steps are longer than any in training.`,
     ],
     table: { head: ["", ...MODELS.map((name) => TITLES[name])], rows },
   };

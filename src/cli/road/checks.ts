@@ -14,6 +14,9 @@ import {
 } from "./card_data.ts";
 import type { Flags } from "./evaluate.ts";
 
+/** Gold scores are alike up to this share. */
+const LIKE_GOLD = 0.05;
+
 /** One thing that should hold. */
 export interface Check {
   /** In a word or two. */
@@ -69,7 +72,11 @@ export function checksOf(data: CardData): Check[] {
       `60 % against SFT where responses are as long (within ${MATCHED_TOKENS} tokens)`,
       ppoWins(data),
     ],
-    ["PPO-ptx", "gives back half of the alignment tax or more", taxBack(data)],
+    [
+      "PPO-ptx",
+      "gives back half of the alignment tax or more at like gold scores (within 5 %)",
+      taxBack(data),
+    ],
     ["chain of thought", "30 points over direct answers", thoughts(data)],
     ["self-consistency", "above a single path, McNemar's p below 0.05", votes(data)],
     ["predictable scaling", "the largest model's loss foretold within 2 %", foretold(data)],
@@ -176,13 +183,11 @@ function taxBack({ models }: CardData): Measured {
   if (!sft || !ppo || !ptx) return undefined;
   const tax = academicMean(sft) - academicMean(ppo);
   const back = academicMean(ptx) - academicMean(ppo);
-  const scores = [gradeMean(ptx, "gold"), gradeMean(ppo, "gold")].map(({ value }) =>
-    value.toFixed(3)
-  );
-  const reached = `tax ${percent(tax)}, ${percent(back)} given back; gold ${
-    scores.join(" against ")
-  }`;
-  return { reached, held: tax <= 0 || back >= tax / 2 };
+  const [a, b] = [gradeMean(ptx, "gold").value, gradeMean(ppo, "gold").value];
+  const reached = `tax ${percent(tax)}, ${percent(back)} given back; gold ${a.toFixed(3)} ` +
+    `against ${b.toFixed(3)}`;
+  const isAlike = Math.abs(a - b) <= LIKE_GOLD * b;
+  return { reached, held: isAlike && (tax <= 0 || back >= tax / 2) };
 }
 
 function thoughts({ models }: CardData): Measured {
@@ -194,14 +199,12 @@ function thoughts({ models }: CardData): Measured {
 }
 
 function votes({ models }: CardData): Measured {
-  const found = models.get("base")?.reasoning;
-  if (!found?.votes) return undefined;
-  const [steps, votes] = [accuracy(found.steps), accuracy(found.votes)];
-  const { p } = mcNemar(flagList(found.votes), flagList(found.steps));
-  const reached = `${percent(votes.value)} against ${percent(steps.value)}, p = ${
-    p.toPrecision(2)
-  }`;
-  return { reached, held: votes.value > steps.value && p < 0.05 };
+  const long = models.get("base")?.reasoning.long;
+  if (!long) return undefined;
+  const [one, votes] = [accuracy(long.one), accuracy(long.votes)];
+  const { p } = mcNemar(flagList(long.votes), flagList(long.one));
+  const reached = `${percent(votes.value)} against ${percent(one.value)}, p = ${p.toPrecision(2)}`;
+  return { reached, held: votes.value > one.value && p < 0.05 };
 }
 
 function foretold({ prediction, base }: CardData): Measured {

@@ -33,8 +33,17 @@ export type InstructionsFound = {
   samples: { kind: string; prompt: string; response: string }[];
 };
 
-/** Answers to problems of several steps; votes of so many paths are of the base model only. */
-export type ReasoningFound = { direct: Flags; steps: Flags; votes?: Flags; paths: number };
+/**
+ * Answers to problems of several steps, the same directly and with the steps written. `long` are
+ * problems of more steps than any that the model was trained on, where a path can still go wrong:
+ * by one greedy path, and by votes of so many sampled ones. They are the base model's only.
+ */
+export type ReasoningFound = {
+  direct: Flags;
+  steps: Flags;
+  long?: { one: Flags; votes: Flags };
+  paths: number;
+};
 
 /** What an evaluation found. */
 export type EvaluationFound = {
@@ -52,6 +61,8 @@ export type EvaluationFound = {
 const ANSWER_TOKENS = 96;
 /** Responses that the report shows. */
 const MOST_SAMPLES = 12;
+/** Operations of a long problem; of those to train on at most 5. */
+export const LONG_STEPS = 6;
 /** Self-consistency's temperature (Wang et al. 2022, section 3.1, has 0.5 to 0.7). */
 const VOTE_TEMPERATURE = 0.7;
 
@@ -153,7 +164,7 @@ async function shots(road: Road, writer: Writer): Promise<{ [count: string]: Fla
   return found;
 }
 
-/** The same problems directly, with their steps, and by votes of several paths. */
+/** The same problems directly and with their steps, and longer ones by votes of several paths. */
 async function reasoning(
   road: Road,
   writer: Writer,
@@ -177,12 +188,17 @@ async function reasoning(
     paths,
   };
   if (!withVotes) return found;
-  const sampled = await write(steps, ANSWER_TOKENS, "paths", {
+  const long = Array.from(
+    { length: problems },
+    (_, i) => road.world.longSum("test", i, LONG_STEPS),
+  );
+  const one = isRight(long, await write(long, ANSWER_TOKENS, "long problems"));
+  const sampled = await write(long, ANSWER_TOKENS, "paths", {
     choices: paths,
     temperature: VOTE_TEMPERATURE,
     seed: road.config.seed,
   });
-  return { ...found, votes: isRight(steps, sampled.map(majority)) };
+  return { ...found, long: { one, votes: isRight(long, sampled.map(majority)) } };
 }
 
 /** The answer of most paths; of equals the one of the first path. */

@@ -101,10 +101,11 @@ export const FULL: RoadPreset = {
   responseTokens: 48,
   vocabSize: 1536,
   scaling: [
-    { layers: 2, channels: 64, heads: 2, steps: 800 },
-    { layers: 3, channels: 96, heads: 3, steps: 1000 },
-    { layers: 4, channels: 128, heads: 4, steps: 1600 },
-    { layers: 5, channels: 160, heads: 5, steps: 2400 },
+    { layers: 2, channels: 64, heads: 2, steps: 1000 },
+    { layers: 3, channels: 96, heads: 3, steps: 1500 },
+    { layers: 4, channels: 128, heads: 4, steps: 2200 },
+    { layers: 5, channels: 160, heads: 5, steps: 3200 },
+    { layers: 6, channels: 192, heads: 6, steps: 4500 },
   ],
   pretrain: {
     model: { contextLength: 128, layers: 6, heads: 8, channels: 256 },

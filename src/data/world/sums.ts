@@ -108,12 +108,22 @@ function asStory({ start, operations }: Calculation, draw: Draw): string {
  * A sum or a word problem of two to five steps; items of one place are the same problem in both
  * forms. Held out: the whole calculation, in either wording.
  *
- * @throws {RangeError} As `heldOut` and `Draw`.
+ * @param operations so many steps instead; above five they are longer than any to train on
+ *
+ * @throws {RangeError} As `heldOut` and `Draw`; when `operations` is no count.
  */
-export function sumItem(family: "direct" | "steps", place: Place): WorldItem {
+export function sumItem(
+  family: "direct" | "steps",
+  place: Place,
+  operations?: number,
+): WorldItem {
+  if (operations !== undefined && !(Number.isInteger(operations) && operations > 0)) {
+    throw new RangeError(`Cannot make a sum: want a count of steps above 0: got ${operations}`);
+  }
   const draw = new Draw("steps", place);
   const isSum = draw.chance(0.5);
-  const count = draw.between(2, MOST_STEPS);
+  const usual = draw.between(2, MOST_STEPS);
+  const count = operations ?? usual;
   const { calculation, combination } = heldOut("steps", place.split, () => {
     const calculation = drawCalculation(draw, count);
     return { calculation, combination: `${calculation.start}, ${stepsOf(calculation)}` };

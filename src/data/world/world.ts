@@ -123,6 +123,10 @@ class SeededWorld implements World {
     return ruleItem(this.#place("rule", split, index), options);
   }
 
+  longSum(split: Split, index: number, operations: number): WorldItem {
+    return sumItem("steps", this.#place("steps", split, index), operations);
+  }
+
   document(split: Split, index: number): WorldDocument {
     this.#place("story", split, index);
     return worldDocument(this.seed, split, index);

@@ -166,6 +166,22 @@ Deno.test("documents of recall have one label for each key, which comes again", 
   assert(recalls.word > 70 && recalls.colour > 30 && recalls.thing > 30, JSON.stringify(recalls));
 });
 
+Deno.test("long sums have as many steps as were asked for, and are graded as others are", () => {
+  const world = worldOf(3);
+  for (let index = 0; index < 50; index++) {
+    const item = world.longSum("test", index, 6);
+    assertEquals(item.answer.match(/=/g)!.length, 6, item.answer);
+    assert(item.grade(item.answer).exact);
+    assert(!item.grade(item.answer.replace(/A: \d+$/, "A: 21")).exact);
+    assertEquals(item.prompt, world.longSum("test", index, 6).prompt);
+  }
+  assertThrows(
+    () => world.longSum("test", 0, 0),
+    RangeError,
+    "want a count of steps above 0: got 0",
+  );
+});
+
 Deno.test("a few hundred words, and documents of all families but instructions", () => {
   const words = new Set<string>();
   const families = new Set<string>();
