@@ -17,6 +17,8 @@
  *   158 tasks of unseen kinds with 8 shots, 53 % with permuted ones and 44 % with none; after 1,000
  *   updates it was still at chance, and so it was after 3,000 on `colour` and `thing`. Without the
  *   documents of recall, and with a colon before labels, 4 M tokens brought nothing.
+ *   With recall by colour and by thing, too, six layers, 256 wide, of the `full` road chose the right
+ *   label on 90 % of 1,000 tasks of all sorts, on 51 % without shots.
  *
  * @module
  */
