@@ -147,6 +147,17 @@ export function check(
   return worst;
 }
 
+/** The block `times` times over: inputs larger than what is drawn and has a twin. */
+export function repeat<A extends Float32Array | Float64Array | Uint32Array>(
+  block: A,
+  times: number,
+): A {
+  if (times === 1) return block;
+  const all = new (block.constructor as new (count: number) => A)(block.length * times);
+  for (let i = 0; i < times; i++) all.set(block, i * block.length);
+  return all;
+}
+
 /** Rows as a table for people. */
 export function formatRows(rows: readonly Row[], ceilings: Ceilings): string {
   const header = ["case", "ms", "10–90 %", "GFLOP/s", "GB/s", "of ceiling"];

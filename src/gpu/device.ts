@@ -86,6 +86,8 @@ const RAISED = [
   "maxBufferSize",
   "maxStorageBufferBindingSize",
   "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
 ] as const;
 
 const BUFFER_TYPE = {
@@ -215,6 +217,22 @@ export class Device {
   /** Limits in force. */
   get limits(): GPUSupportedLimits {
     return this.gpu.limits;
+  }
+
+  /**
+   * Whether every subgroup of this adapter has exactly {@linkcode Device.lanes} threads, so that a
+   * workgroup may be several: where a driver chooses the size, its subgroups could be larger.
+   */
+  get evenSubgroups(): boolean {
+    return this.lanes > 0 && this.info.subgroupMaxSize === this.lanes;
+  }
+
+  /** The most threads that a workgroup of one dimension may have here, as a power of two. */
+  get mostThreads(): number {
+    const { maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupSizeX } = this.limits;
+    return 2 ** Math.floor(
+      Math.log2(Math.min(maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupSizeX)),
+    );
   }
 
   /** Buffers and textures that exist now. */

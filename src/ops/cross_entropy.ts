@@ -3,12 +3,13 @@
  *
  * @module
  */
-import type { Device, Uniforms } from "../gpu/device.ts";
+import type { Device, Kernel, Uniforms } from "../gpu/device.ts";
 import { defineKernel } from "../gpu/kernel.ts";
 import { grid, type Plan, read, readWrite, uniform, write } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import portableSource from "../../shaders/cross_entropy_portable.wgsl" with { type: "text" };
 import source from "../../shaders/cross_entropy.wgsl" with { type: "text" };
+import wideSource from "../../shaders/cross_entropy_wide.wgsl" with { type: "text" };
 
 const CROSS_ENTROPY = defineKernel({
   label: "cross_entropy",
@@ -20,6 +21,20 @@ const CROSS_ENTROPY_PORTABLE = defineKernel({
   source: portableSource,
   file: "shaders/cross_entropy_portable.wgsl",
 });
+const CROSS_ENTROPY_WIDE = defineKernel({
+  label: "cross_entropy_wide",
+  source: wideSource,
+  file: "shaders/cross_entropy_wide.wgsl",
+});
+
+/** The most threads that share a row: an H200 moved the most with 512 and 1,024. */
+const MOST_THREADS = 1024;
+/** Vectors of 4 a thread that fewer threads are not worth: rows are too few to fill a GPU. */
+const FEW_VECTORS = 4;
+/** Vectors of 4 that a thread may hold: of 64 registers that a GPU has for each of 1,024 threads. */
+const MOST_HELD = 13;
+/** Vectors of 4 that a thread loads together where the row does not fit its registers. */
+const STREAMED = 8;
 
 /** Up to this many columns a tree over more threads costs more than it saves. */
 const SMALL_V = 1024;
@@ -87,12 +102,8 @@ export function crossEntropy(plan: Plan, logits: Tensor, options: CrossEntropyOp
       throw want(`"${tensor.label}" of at least ${start} + ${rows} rows`, `${tensor.count}`);
     }
   }
-  const subgroups = device.lanes > 0 && ld % 4 === 0;
   const GRADIENT = gradient ? 1 : 0;
-  const kernel = subgroups
-    ? device.kernel(CROSS_ENTROPY, { LANES: device.lanes, GRADIENT })
-    : device.kernel(CROSS_ENTROPY_PORTABLE, { GRADIENT }, { WG_SIZE: V <= SMALL_V ? 32 : 128 });
-  plan.dispatch(kernel, {
+  plan.dispatch(pick(device, V, ld, GRADIENT), {
     groups: grid(rows),
     params: { rows, V, ld, start },
     bindings: [
@@ -107,4 +118,23 @@ export function crossEntropy(plan: Plan, logits: Tensor, options: CrossEntropyOp
   });
   if (gradient && plan.training) plan.seed(logits, logits);
   return losses;
+}
+
+/** The kernel of a row: a subgroup on a processor, up to a whole core of a GPU. */
+function pick(device: Device, V: number, ld: number, GRADIENT: 0 | 1): Kernel {
+  const { lanes: LANES } = device;
+  if (LANES === 0 || ld % 4 !== 0) {
+    const WG_SIZE = V <= SMALL_V ? 32 : 128;
+    return device.kernel(CROSS_ENTROPY_PORTABLE, { GRADIENT }, { WG_SIZE });
+  }
+  if (device.tuning === "processor" || !device.evenSubgroups) {
+    return device.kernel(CROSS_ENTROPY, { LANES, GRADIENT });
+  }
+  const most = Math.max(LANES, Math.min(MOST_THREADS, device.mostThreads));
+  let WG_SIZE = LANES;
+  while (WG_SIZE < most && WG_SIZE * FEW_VECTORS < ld / 4) WG_SIZE *= 2;
+  const vectors = Math.ceil(ld / 4 / WG_SIZE);
+  const HELD = vectors <= MOST_HELD ? 1 : 0;
+  const UNROLL = HELD ? vectors : STREAMED;
+  return device.kernel(CROSS_ENTROPY_WIDE, { LANES, WG_SIZE, GRADIENT, HELD, UNROLL });
 }

@@ -11,6 +11,8 @@ import source from "../../shaders/entropy.wgsl" with { type: "text" };
 const ENTROPY = defineKernel({ label: "entropy", source, file: "shaders/entropy.wgsl" });
 /** Up to this many columns a tree over more threads costs more than it saves. */
 const SMALL_V = 1024;
+/** Threads of a longer row; rows are too few to fill a GPU otherwise. */
+const THREADS = { processor: 128, gpu: 512 } as const;
 
 /** What {@linkcode entropy} needs beside the logits. */
 export interface EntropyOptions {
@@ -47,7 +49,9 @@ export function entropy(
     if (tensor.count >= start + rows) continue;
     throw want(`"${tensor.label}" of at least ${start} + ${rows} rows`, tensor.count);
   }
-  plan.dispatch(plan.device.kernel(ENTROPY, {}, { WG_SIZE: V <= SMALL_V ? 32 : 128 }), {
+  const { device } = plan;
+  const WG_SIZE = V <= SMALL_V ? 32 : Math.min(THREADS[device.tuning], device.mostThreads);
+  plan.dispatch(device.kernel(ENTROPY, {}, { WG_SIZE }), {
     groups: grid(rows),
     params: { rows, V, ld, start },
     bindings: [

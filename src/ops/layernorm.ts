@@ -9,6 +9,7 @@ import { grid, type Plan, read, readWrite, write } from "../gpu/plan.ts";
 import type { Parameter, Tensor } from "../gpu/tensor.ts";
 import backwardPortable from "../../shaders/layernorm_backward_portable.wgsl" with { type: "text" };
 import backwardSource from "../../shaders/layernorm_backward.wgsl" with { type: "text" };
+import backwardWide from "../../shaders/layernorm_backward_wide.wgsl" with { type: "text" };
 import dweightSource from "../../shaders/layernorm_dweight.wgsl" with { type: "text" };
 import forwardPortable from "../../shaders/layernorm_forward_portable.wgsl" with { type: "text" };
 import forwardSource from "../../shaders/layernorm_forward.wgsl" with { type: "text" };
@@ -20,10 +21,21 @@ const FORWARD = define("layernorm_forward", forwardSource);
 const FORWARD_PORTABLE = define("layernorm_forward_portable", forwardPortable);
 const BACKWARD = define("layernorm_backward", backwardSource);
 const BACKWARD_PORTABLE = define("layernorm_backward_portable", backwardPortable);
+const BACKWARD_WIDE = define("layernorm_backward_wide", backwardWide);
 const DWEIGHT = define("layernorm_dweight", dweightSource);
 
-/** Threads of a workgroup of layernorm_dweight. */
-const DWEIGHT_WG_SIZE = 32;
+/** Subgroups of a chunk of rows on a GPU, each with every fourth row. */
+const WIDE_GROUPS = 4;
+/** Chunks of the rows on a GPU: two for each of an H100's 132 cores. Fewer are fewer to add up. */
+const WIDE_CHUNKS = 264;
+/**
+ * How layernorm_dweight adds the chunks: a processor has nothing to win by sharing a channel, a GPU
+ * waits for memory once a chunk and share.
+ */
+const DWEIGHT_TUNE = {
+  processor: { CHANNELS: 32, SHARES: 1 },
+  gpu: { CHANNELS: 16, SHARES: 16 },
+} as const;
 
 /** Vectors of 4 that a lane may hold of a row; more would compile for longer than they save. */
 const MOST_VECTORS = 32;
@@ -113,11 +125,11 @@ function recordBackward(
   const dbias = p.bias?.grad;
   const wanted = (dweight ? 1 : 0) | (dbias ? 2 : 0);
   if (!to && !wanted) return;
-  const rows = rowsPerChunk(device, N);
+  const { kernel, rows } = pickBackward(device, N, C, workgroupSize);
   const chunks = Math.ceil(N / rows);
   const partial = wanted ? plan.activation("partial", [chunks, 2, C]) : undefined;
   const none = () => write(device.none("write"));
-  plan.dispatch(pick(device, BACKWARD, BACKWARD_PORTABLE, C, workgroupSize).kernel, {
+  plan.dispatch(kernel, {
     groups: grid(chunks),
     params: { N, C, rows, flags: (to?.add ? 1 : 0) | (to ? 2 : 0) | (wanted ? 4 : 0) },
     bindings: [
@@ -131,8 +143,9 @@ function recordBackward(
     work: { flops: 14 * inp.count },
   });
   if (!partial) return;
-  plan.dispatch(device.kernel(DWEIGHT), {
-    groups: [Math.ceil(C / DWEIGHT_WG_SIZE), 2],
+  const dweightTune = DWEIGHT_TUNE[device.tuning];
+  plan.dispatch(device.kernel(DWEIGHT, dweightTune), {
+    groups: [Math.ceil(C / dweightTune.CHANNELS), 2],
     params: { C, chunks, flags: wanted, pad0: 0 },
     bindings: [
       read(partial),
@@ -151,10 +164,34 @@ function pick(
   workgroupSize: number,
 ): { kernel: Kernel; subgroups: boolean } {
   const LANES = device.lanes;
-  const vectors = LANES > 0 && C % 4 === 0 ? Math.ceil(C / 4 / LANES) : Infinity;
+  const vectors = vectorsOf(device, C);
   return vectors <= MOST_VECTORS
     ? { kernel: device.kernel(source, { LANES, V: vectors }), subgroups: true }
     : { kernel: device.kernel(portable, {}, { WG_SIZE: workgroupSize }), subgroups: false };
+}
+
+/** The kernel of the backward pass, and the rows of one of its partial sums. */
+function pickBackward(
+  device: Device,
+  N: number,
+  C: number,
+  workgroupSize: number,
+): { kernel: Kernel; rows: number } {
+  const LANES = device.lanes;
+  const V = vectorsOf(device, C);
+  const isWide = device.tuning === "gpu" && device.evenSubgroups && V <= MOST_VECTORS &&
+    LANES * WIDE_GROUPS <= device.mostThreads;
+  if (!isWide) {
+    const { kernel } = pick(device, BACKWARD, BACKWARD_PORTABLE, C, workgroupSize);
+    return { kernel, rows: rowsPerChunk(device, N) };
+  }
+  const kernel = device.kernel(BACKWARD_WIDE, { LANES, GROUPS: WIDE_GROUPS, V });
+  return { kernel, rows: Math.max(WIDE_GROUPS, Math.ceil(N / WIDE_CHUNKS)) };
+}
+
+/** Vectors of 4 that a lane holds of a row; infinite where lanes cannot hold one. */
+function vectorsOf({ lanes }: Device, C: number): number {
+  return lanes > 0 && C % 4 === 0 ? Math.ceil(C / 4 / lanes) : Infinity;
 }
 
 /** Rows of a workgroup: many share one load of the weights, few fill the cores. Changes no bit. */

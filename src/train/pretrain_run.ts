@@ -14,7 +14,12 @@ export function pretrainVariants(device: Device): Record<string, string> {
   const lanes = `${device.lanes}`;
   if (device.tuning === "processor") return { matmul: "sequential", lanes };
   // Which tiles were timed to be fastest changes no bit; how gradients are cut into slices does.
-  return { matmul: "sequential, gradients in slices", attention: "by 32 keys", lanes };
+  return {
+    matmul: "sequential, gradients in slices",
+    attention: "by 32 keys",
+    rows: "by workgroups", // of losses, and of the gradients of layer norms' weights
+    lanes,
+  };
 }
 
 /**

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import type { Device } from "../../src/gpu/device.ts";
+import type { Device, OpenOptions } from "../../src/gpu/device.ts";
 import { defineKernel } from "../../src/gpu/kernel.ts";
 import { Plan, read, readWrite, uniform, write } from "../../src/gpu/plan.ts";
 import { crossEntropy, lossState } from "../../src/ops/cross_entropy.ts";
@@ -76,9 +76,22 @@ function gradientBound(dlogits: Float64Array, c: Case): Float64Array {
 const SHAPES = [[1, 1, 4], [3, 7, 8], [5, 129, 132], [4, 1757, 1792], [2, 50_257, 50_304]] as const;
 const UNALIGNED = [[1, 1, 1], [5, 129, 129], [3, 1757, 1757]] as const;
 
-for (const subgroups of [true, false]) {
-  for (const [rows, V, ld] of subgroups ? [...SHAPES, ...UNALIGNED] : [...UNALIGNED, SHAPES[2]]) {
-    const kind = subgroups ? "" : " without subgroups";
+// A workgroup of one subgroup, of a few whose last holds padding only, and rows longer than the
+// registers of the threads.
+const WIDE = [...SHAPES, [7, 1500, 1536], [3, 53_250, 53_252]] as const;
+const KINDS: readonly (readonly [string, OpenOptions, readonly (readonly number[])[]])[] = [
+  ["", {}, [...SHAPES, ...UNALIGNED]],
+  [" without subgroups", { subgroups: false }, [...UNALIGNED, SHAPES[2]]],
+  [" with a GPU's kernels", { tuning: "gpu" }, [...WIDE, UNALIGNED[1]]],
+  [
+    " with a GPU's kernels of 64 threads",
+    { tuning: "gpu", limits: { maxComputeInvocationsPerWorkgroup: 64 } },
+    [...SHAPES.slice(2), [1, 4099, 4112]],
+  ],
+];
+
+for (const [kind, options, shapes] of KINDS) {
+  for (const [rows, V, ld] of shapes as readonly (readonly [number, number, number])[]) {
     gpuTest(
       `crossEntropy() matches the reference at (${rows}, ${V} of ${ld})${kind}`,
       async (device) => {
@@ -89,14 +102,12 @@ for (const subgroups of [true, false]) {
         const bound = gradientBound(want.dlogits, c);
         assertClose(got.dlogits, want.dlogits, { bound, label: "dlogits" });
       },
-      { subgroups },
+      options,
     );
   }
 
   gpuTest(
-    `crossEntropy() leaves logits alone when asked for the loss only${
-      subgroups ? "" : " without subgroups"
-    }`,
+    `crossEntropy() leaves logits alone when asked for the loss only${kind}`,
     async (device) => {
       const c = makeCase(5, 129, 132);
       const want = reference.crossEntropy(c.logits, c.targets, { ...c, N: 5, Vp: 132 });
@@ -106,13 +117,11 @@ for (const subgroups of [true, false]) {
       assertEquals(got.dlogits, c.logits);
       assertEquals([...got.before], [NaN, NaN, NaN], "rows before the chunk are not touched");
     },
-    { subgroups },
+    options,
   );
 
   gpuTest(
-    `crossEntropy() holds at logits that overflow exp, and at -infinity${
-      subgroups ? "" : " without subgroups"
-    }`,
+    `crossEntropy() holds at logits that overflow exp, and at -infinity${kind}`,
     async (device) => {
       const c = makeCase(1, 37, 40, 1);
       c.logits.subarray(0, 37).forEach((x, i, row) => row[i] = 1e4 + x);
@@ -124,13 +133,11 @@ for (const subgroups of [true, false]) {
       const bound = gradientBound(want.dlogits, c);
       assertClose(got.dlogits, want.dlogits, { bound, label: "dlogits" });
     },
-    { subgroups },
+    options,
   );
 
   gpuTest(
-    `crossEntropy() makes an unmasked target out of range visible${
-      subgroups ? "" : " without subgroups"
-    }`,
+    `crossEntropy() makes an unmasked target out of range visible${kind}`,
     async (device) => {
       const c = makeCase(1, 6, 8);
       c.targets[0] = 6;
@@ -138,9 +145,29 @@ for (const subgroups of [true, false]) {
       assert(got.losses[0]! > 1e38, `loss ${got.losses[0]}`);
       assertEquals([...got.dlogits], new Array(8).fill(0));
     },
-    { subgroups },
+    options,
   );
 }
+
+gpuTest("crossEntropy() gives a GPU's row the threads of a workgroup", async (device) => {
+  const state = lossState(device);
+  const targets = device.tensor("targets", [1], "u32");
+  const mask = device.tensor("mask", [1]);
+  const plan = new Plan(device, { label: "cross_entropy" });
+  const logits = [256, 65_536].map((ld) => device.tensor("logits", [1, ld]));
+  for (const row of logits) crossEntropy(plan, row, { targets, mask, state });
+  const labels = plan.items.map((item) => item.kind === "dispatch" ? item.kernel.label : "");
+  // Where a driver chooses the size of subgroups, a workgroup is one of them as before.
+  const label = device.lanes === 0
+    ? "cross_entropy_portable"
+    : device.evenSubgroups
+    ? "cross_entropy_wide"
+    : "cross_entropy";
+  assertEquals(labels, [label, label]);
+  plan.destroy();
+  for (const tensor of [...logits, targets, mask, state]) tensor.destroy();
+  await device.ready();
+}, { tuning: "gpu" });
 
 gpuTest("cross_entropy_portable is right at another workgroup size", async (device) => {
   const source = defineKernel({

@@ -67,6 +67,15 @@ for (const shape of SHAPES) {
   );
 }
 
+// Rows that leave subgroups of a chunk without one; chunks of five rows; a row that no lanes hold.
+for (const shape of [...SHAPES.slice(2), [1100, 20], [6, 260], [3, 4100]] as const) {
+  opTest(
+    `layernorm() with a GPU's kernels matches the reference at (${shape.join(", ")})`,
+    (scope) => check(scope, shape),
+    { tuning: "gpu" },
+  );
+}
+
 opTest("layernorm() stores the first gradient of its input", (scope) => {
   return check(scope, [67, 68], { add: false });
 });
@@ -114,6 +123,37 @@ opTest("layernorm() of an input without gradient still trains its weight", async
     TOLERANCE.layernormBackward,
   );
 });
+
+opTest(
+  "layernorm() with a GPU's kernels gives its input's gradient to a frozen layer",
+  async (scope) => {
+    const [N, C] = [9, 68];
+    const d = data(N, C);
+    const inp = scope.variable("inp", [N, C], d.inp);
+    const out = layernorm(scope.plan, inp, { weight: scope.parameter("weight", [C], d.weight) });
+    await scope.run(out, d.dout, [inp]);
+    const forward = layernormForward(d.inp, d.weight, { N, C });
+    const { dinp } = layernormBackward(d.dout, d.inp, d.weight, { N, C, ...forward });
+    assertClose(await scope.gradient(inp), dinp, TOLERANCE.layernormBackward);
+  },
+  { tuning: "gpu" },
+);
+
+opTest("layernorm() with a GPU's kernels trains a bias alone", async (scope) => {
+  const [N, C] = [9, 68];
+  const d = data(N, C);
+  const weight = scope.parameter("weight", [C], d.weight);
+  const bias = scope.parameter("bias", [C], d.bias, d.dbias);
+  const out = layernorm(scope.plan, scope.upload("inp", [N, C], d.inp), { weight, bias });
+  await scope.run(out, d.dout);
+  const forward = layernormForward(d.inp, d.weight, { N, C, bias: d.bias });
+  const { dbias } = layernormBackward(d.dout, d.inp, d.weight, { N, C, ...forward });
+  assertClose(
+    await scope.device.read(bias.grad!),
+    sum(d.dbias, dbias),
+    TOLERANCE.layernormBackward,
+  );
+}, { tuning: "gpu" });
 
 opTest("layernorm() keeps small differences on a large mean", async (scope) => {
   const [N, C] = [3, 128];

@@ -1,4 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
+import type { OpenOptions } from "../../src/gpu/device.ts";
 import { lossState } from "../../src/ops/cross_entropy.ts";
 import { blend } from "../../src/ops/blend.ts";
 import { entropy } from "../../src/ops/entropy.ts";
@@ -32,10 +33,16 @@ function states(scope: OpScope, scale: number) {
   return { state, clip: scope.own(ppoState(scope.device, CLIP)) };
 }
 
-for (const subgroups of [true, false]) {
-  for (const [N, V, cut] of [[1, 2, 1], [7, 33, 7], [150, 129, 64], [65, 1001, 64]] as const) {
+const SHAPES = [[1, 2, 1], [7, 33, 7], [150, 129, 64], [65, 1001, 64]] as const;
+const KINDS: readonly (readonly [string, OpenOptions, readonly (readonly number[])[]])[] = [
+  ["", {}, SHAPES],
+  [" without subgroups", { subgroups: false }, SHAPES],
+  [" with a GPU's kernels", { tuning: "gpu" }, [[7, 36, 7], [5, 2001, 2], [5, 2004, 2]]],
+];
+for (const [kind, options, shapes] of KINDS) {
+  for (const [N, V, cut] of shapes as readonly (readonly [number, number, number])[]) {
     opTest(
-      `policyLoss() matches the reference at (${N}, ${V})${subgroups ? "" : " without subgroups"}`,
+      `policyLoss() matches the reference at (${N}, ${V})${kind}`,
       async (scope, device) => {
         const logits = normal(N, N * V, 2);
         const rows = makeRows(N, V, logits);
@@ -75,7 +82,7 @@ for (const subgroups of [true, false]) {
         const all = got.flatMap((part) => [...part]);
         assertClose(all, want.dlogits, { rtol: 1e-5, atol: 1e-5 * scale });
       },
-      { subgroups },
+      options,
     );
   }
 }
