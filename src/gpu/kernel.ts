@@ -161,7 +161,7 @@ const ELEMENT_BYTES: Readonly<Record<string, number>> = {
 };
 
 /**
- * Bytes of workgroup memory that a specialised shader declares.
+ * Bytes of workgroup memory that a specialised shader declares, arrays of arrays and aliases included.
  *
  * @param text WGSL with its constants already set.
  * @param overrides Values of `override` declarations that differ from the defaults in the text.
@@ -174,12 +174,19 @@ export function workgroupBytes(
   for (const match of text.matchAll(/^override (\w+)\s*(?::\s*u32)?\s*=\s*([^;]+);/gm)) {
     names[match[1]!] = overrides[match[1]!] ?? evaluate(match[2]!, names) ?? 0;
   }
+  const aliases: Record<string, string> = {};
+  for (const match of text.matchAll(/\balias (\w+)\s*=\s*([^;]+);/g)) {
+    aliases[match[1]!] = match[2]!;
+  }
+  const bytesOf = (type: string): number => {
+    const array = type.match(/^array<(.+),\s*([^,]+)>$/s);
+    if (array) return bytesOf(array[1]!.trim()) * (evaluate(array[2]!, names) ?? 0);
+    const meant = aliases[type];
+    return meant === undefined ? ELEMENT_BYTES[type] ?? 4 : bytesOf(meant);
+  };
   let sizeBytes = 0;
   for (const match of text.matchAll(/^var<workgroup> \w+\s*:\s*([^;]+);/gm)) {
-    const type = match[1]!.trim();
-    const array = type.match(/^array<\s*([\w<>]+?)\s*,\s*(.+)>$/);
-    const count = array ? evaluate(array[2]!, names) ?? 0 : 1;
-    sizeBytes += count * (ELEMENT_BYTES[array ? array[1]! : type] ?? 4);
+    sizeBytes += bytesOf(match[1]!.trim());
   }
   return sizeBytes;
 }

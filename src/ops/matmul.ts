@@ -15,7 +15,7 @@ import { defineStored, STORAGE_BYTES, type StorageType } from "../gpu/storage.ts
 import { type Binding, type Plan, read, readWrite, texture, write } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { fitsTexture, prefersTextures } from "../gpu/texture.ts";
-import { addSlices, SHARED_VARIANTS, TILE_VARIANT } from "./matmul_tile.ts";
+import { addSlices, SHARED_VARIANTS, TILE_VARIANTS } from "./matmul_tile.ts";
 import factorsBuffer from "../../shaders/factors_buffer.wgsl" with { type: "text" };
 import factorsTexture from "../../shaders/factors_texture.wgsl" with { type: "text" };
 import formula from "../../shaders/gelu.wgsl" with { type: "text" };
@@ -156,7 +156,7 @@ export const VARIANTS: readonly Variant[] = [
       return { tune, rows: tune.ROWS, columns: tune.WG_SIZE * tune.TC };
     },
   },
-  TILE_VARIANT,
+  ...TILE_VARIANTS,
   {
     name: "nn_texture",
     kernels: defineTextured("matmul_nn", nnSource),
@@ -299,7 +299,7 @@ export function matmulNt(plan: Plan, product: Product): void {
   const shape = { ...given, sharesTerms: mayShare(plan, given) };
   const tail = shape.N % 4;
   const main = { ...shape, N: shape.N - tail };
-  const wantsVectors = ["nt_subgroup", "tile"];
+  const wantsVectors = ["nt_subgroup", "nt_tile"];
   if (tail === 0 || main.N === 0 || !wantsVectors.includes(chooseVariant(plan.device, main).name)) {
     return record(plan, product, shape);
   }

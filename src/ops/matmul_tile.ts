@@ -14,14 +14,10 @@ import nnSharedSource from "../../shaders/matmul_nn_shared.wgsl" with { type: "t
 import ntSharedSource from "../../shaders/matmul_nt_shared.wgsl" with { type: "text" };
 import slicesSource from "../../shaders/matmul_slices.wgsl" with { type: "text" };
 import tileSource from "../../shaders/matmul_tile.wgsl" with { type: "text" };
-import type { Shape, Variant } from "./matmul.ts";
-
-const TILE = defineStored({
-  label: "matmul_tile",
-  source: tileSource,
-  file: "shaders/matmul_tile.wgsl",
-  includes: { "gelu.wgsl": formula },
-});
+import tileNn from "../../shaders/matmul_tile_nn.wgsl" with { type: "text" };
+import tileNt from "../../shaders/matmul_tile_nt.wgsl" with { type: "text" };
+import tileTn from "../../shaders/matmul_tile_tn.wgsl" with { type: "text" };
+import type { Layout, Shape, Variant } from "./matmul.ts";
 
 const SLICES = defineKernel({
   label: "matmul_slices",
@@ -74,40 +70,59 @@ const LEAST_SLICE = 256;
 /** Bytes that the slices of one product may take. */
 const MOST_SLICE_BYTES = 256 << 20;
 
-/** A tile: 64 RG rows by 64 CG columns of a result. */
+/** A tile of a result, and how a workgroup goes about it; see shaders/matmul_tile.wgsl. */
 export interface Tile {
   /** Names it among the choices that are kept. */
   readonly name: string;
-  /** Groups of 4 rows a thread. */
-  readonly RG: number;
-  /** Groups of 4 columns a thread. */
-  readonly CG: number;
+  /** Of the result. */
+  readonly rows: number;
+  /** Of the result. */
+  readonly columns: number;
   /** Constants of the shader. */
   readonly tune: Readonly<Record<string, number>>;
   /** Workgroup memory. */
   readonly memoryBytes: number;
 }
 
-function tile(RG: number, CG: number, BUFFERS: number, STEP: number): Tile {
+function tile(
+  [rows, columns]: readonly [number, number],
+  { threads, wide, terms, buffers = 2, goes = 1 }: {
+    threads: number;
+    /** Threads side by side. */
+    wide: number;
+    /** Terms in one go. */
+    terms: number;
+    buffers?: 1 | 2;
+    /** Goes that are written out. */
+    goes?: 1 | 2;
+  },
+): Tile {
+  const name = `${rows}x${columns}, ${threads} threads, ${goes > 1 ? `${goes} x ` : ""}` +
+    `${terms} terms, ${buffers} ${buffers > 1 ? "buffers" : "buffer"}`;
   return {
-    name: `${64 * RG}x${64 * CG}, ${BUFFERS} buffers, ${STEP} terms`,
-    RG,
-    CG,
-    tune: { RG, CG, BUFFERS, STEP },
-    memoryBytes: BUFFERS * 16 * 64 * 4 * (RG + CG),
+    ...{ name, rows, columns },
+    tune: {
+      THREADS: threads,
+      WIDE: wide,
+      RG: rows / 4 / (threads / wide),
+      CG: columns / 4 / wide,
+      TERMS: terms,
+      BUFFERS: buffers,
+      GOES: goes,
+    },
+    memoryBytes: 4 * buffers * terms * (rows + columns),
   };
 }
 
 /** All tiles, larger ones first. None changes the order of a sum. */
 export const TILES: readonly Tile[] = [
-  tile(2, 4, 2, 4),
-  tile(2, 4, 1, 4),
-  tile(2, 2, 2, 16),
-  tile(2, 2, 1, 16),
-  tile(2, 2, 2, 4),
-  tile(1, 2, 2, 16),
-  tile(1, 2, 1, 16),
-  tile(1, 1, 1, 16),
+  tile([128, 128], { threads: 256, wide: 16, terms: 8, goes: 2 }),
+  tile([128, 128], { threads: 256, wide: 16, terms: 16, buffers: 1 }),
+  tile([128, 128], { threads: 128, wide: 8, terms: 8, goes: 2 }),
+  tile([64, 128], { threads: 128, wide: 16, terms: 8 }),
+  tile([64, 128], { threads: 128, wide: 16, terms: 8, goes: 2 }),
+  tile([64, 64], { threads: 256, wide: 16, terms: 16 }),
+  tile([64, 64], { threads: 64, wide: 8, terms: 8 }),
 ];
 
 /** How many tiles a result has: too few for the adapter, about enough, or many times enough. */
@@ -122,21 +137,40 @@ export function setTiles(device: Device, kind: string, tile: Tile): void {
   chosen.set(device, table.set(kind, tile));
 }
 
-/** The variant of a GPU's products. */
-export const TILE_VARIANT: Variant = {
-  name: "tile",
-  kernels: TILE,
-  reduction: "sequential",
-  applies: ({ layout, M, N, K, lda, ldout, aColumn, outColumn }, device) =>
-    device.tuning === "gpu" && M > 4 &&
-    [N, lda, ldout, aColumn, outColumn, layout === "nt" ? K : 0].every((x) => x % 4 === 0),
-  tile(shape, device) {
-    const S = slices(shape, device);
-    const { RG, CG, tune } = chooseTile(shape, S, device);
-    const LAYOUT = { nn: 0, nt: 1, tn: 2 }[shape.layout];
-    return { tune: { LAYOUT, ...tune }, rows: 64 * RG, columns: 64 * CG, slices: S };
-  },
-};
+/** The variants of a GPU's products. */
+export const TILE_VARIANTS: readonly Variant[] = [
+  tileVariant("nn", tileNn),
+  tileVariant("nt", tileNt),
+  tileVariant("tn", tileTn),
+];
+
+/** @param text which neighbours the factors have */
+function tileVariant(of: Layout, text: string): Variant {
+  const kernels = defineStored({
+    label: `matmul_tile_${of}`,
+    source: tileSource,
+    file: "shaders/matmul_tile.wgsl",
+    includes: { "gelu.wgsl": formula, "layout.wgsl": text },
+  });
+  return {
+    name: `${of}_tile`,
+    kernels: of === "tn" ? { f32: kernels.f32 } : kernels,
+    reduction: "sequential",
+    applies: ({ layout, M, N, K, lda, ldout, aColumn, outColumn }, device) =>
+      device.tuning === "gpu" && layout === of && M > 4 &&
+      [N, lda, ldout, aColumn, outColumn, of === "nt" ? K : 0].every((x) => x % 4 === 0),
+    tile(shape, device) {
+      const S = slices(shape, device);
+      const { rows, columns, tune } = chooseTile(shape, S, device);
+      return { tune: { ...tune }, rows, columns, slices: S };
+    },
+  };
+}
+
+/** The tiles that an adapter has the workgroup memory for. */
+export function tilesFor({ limits }: Device): readonly Tile[] {
+  return TILES.filter(({ memoryBytes }) => memoryBytes <= limits.maxComputeWorkgroupStorageSize);
+}
 
 /** Tiles of 128 x 128. */
 function tileCount({ M, N }: Shape): number {
@@ -150,11 +184,10 @@ function chooseTile(shape: Shape, S: number, device: Device): Tile {
     : count < 2 * ENOUGH_GROUPS
     ? "some"
     : "many";
-  const fits = ({ memoryBytes }: Tile) =>
-    memoryBytes <= device.limits.maxComputeWorkgroupStorageSize;
-  const [RG, CG] = { few: [1, 1], some: [1, 2], many: [2, 2] }[size];
+  const [rows, columns] = { few: [64, 64], some: [64, 128], many: [128, 128] }[size];
+  const fitting = tilesFor(device);
   return chosen.get(device)?.get(`${shape.layout} ${size}`) ??
-    TILES.find((tile) => tile.RG === RG && tile.CG === CG && fits(tile)) ?? TILES.at(-1)!;
+    fitting.find((tile) => tile.rows === rows && tile.columns === columns) ?? fitting.at(-1)!;
 }
 
 /**

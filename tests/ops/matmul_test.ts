@@ -259,7 +259,7 @@ for (const layout of LAYOUTS) {
       else test.aMargin = [0, (4 - M % 4) % 4];
       if (layout === "nt" && K % 4 !== 0) continue;
       const { labels } = await run(device, test);
-      assertEquals(labels, ["matmul_tile", "matmul_slices"]);
+      assertEquals(labels, [`matmul_tile_${layout}`, "matmul_slices"]);
       await check(device, test);
       await check(device, {
         ...test,
