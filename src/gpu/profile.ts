@@ -69,11 +69,7 @@ export async function profile(
 ): Promise<Profile> {
   const { runs = 5, ceilings } = options;
   const { device } = plan;
-  if (!device.features.has("timestamp-query")) {
-    throw new Error(
-      `Cannot profile plan "${plan.label}": the feature timestamp-query: this adapter has none`,
-    );
-  }
+  assertTimestamps(device, `profile plan "${plan.label}"`);
   const dispatches = plan.items.filter((item): item is Dispatch => item.kind === "dispatch");
   plan.replay(); // warm: pipelines are compiled on their first dispatch
   await device.idle();
@@ -116,6 +112,48 @@ export async function profile(
   } finally {
     timer.destroy();
   }
+}
+
+/**
+ * Times sealed plans beside each other by the device's own clock. Each runs once a round, so that a
+ * clock that falls or rises for a while meets all of them; the first round of a plan may compile.
+ *
+ * @returns milliseconds of all of a plan's dispatches, by plan and round
+ * @throws {Error} When the device has no timestamp queries.
+ */
+export async function timeTogether(plans: readonly Plan[], rounds: number): Promise<number[][]> {
+  const device = plans[0]?.device;
+  if (!device) return [];
+  assertTimestamps(device, `time plan "${plans[0]!.label}"`);
+  const counts = plans.map(({ items }) => items.filter(({ kind }) => kind === "dispatch").length);
+  const timer = new PassTimer(device, rounds * counts.reduce((sum, count) => sum + count, 0));
+  try {
+    let pass = 0;
+    for (let round = 0; round < rounds; round++) {
+      const encoder = device.gpu.createCommandEncoder();
+      for (const plan of plans) plan.encodeEach(encoder, () => timer.writes(pass++));
+      if (round === rounds - 1) timer.resolve(encoder);
+      device.gpu.queue.submit([encoder.finish()]);
+    }
+    await device.idle();
+    const passMs = (await timer.readMs()).values();
+    const result = plans.map((): number[] => []);
+    for (let round = 0; round < rounds; round++) {
+      for (const [index, count] of counts.entries()) {
+        let ms = 0;
+        for (let i = 0; i < count; i++) ms += passMs.next().value!;
+        result[index]!.push(ms);
+      }
+    }
+    return result;
+  } finally {
+    timer.destroy();
+  }
+}
+
+function assertTimestamps(device: Device, act: string): void {
+  if (device.features.has("timestamp-query")) return;
+  throw new Error(`Cannot ${act}: the feature timestamp-query: this adapter has none`);
 }
 
 /** One row a kernel; a run's time of a kernel is the sum over its dispatches. */

@@ -125,8 +125,14 @@ export const TILES: readonly Tile[] = [
   tile([64, 64], { threads: 64, wide: 8, terms: 8 }),
 ];
 
-/** How many tiles a result has: too few for the adapter, about enough, or many times enough. */
-export type TileClass = "few" | "some" | "many";
+/**
+ * How many tiles of 128 x 128 a product has, slices counted: too few for a large adapter, as many as
+ * it takes at once or less, up to twice that, or more, so that the last ones no longer count.
+ */
+export const TILE_CLASSES = ["few", "some", "more", "many"] as const;
+
+/** One of {@linkcode TILE_CLASSES}. */
+export type TileClass = typeof TILE_CLASSES[number];
 
 /** Tiles chosen by timing, by layout and class. */
 const chosen = new WeakMap<Device, Map<string, Tile>>();
@@ -177,14 +183,24 @@ function tileCount({ M, N }: Shape): number {
   return Math.ceil(M / 128) * Math.ceil(N / 128);
 }
 
+/** Rows and columns where nothing was timed. */
+const DEFAULT_TILE: Readonly<Record<TileClass, readonly [number, number]>> = {
+  few: [64, 64],
+  some: [64, 128],
+  more: [64, 128],
+  many: [128, 128],
+};
+
 function chooseTile(shape: Shape, S: number, device: Device): Tile {
   const count = tileCount(shape) * S;
   const size: TileClass = count < ENOUGH_GROUPS / 4
     ? "few"
-    : count < 2 * ENOUGH_GROUPS
+    : count < ENOUGH_GROUPS
     ? "some"
+    : count < 2 * ENOUGH_GROUPS
+    ? "more"
     : "many";
-  const [rows, columns] = { few: [64, 64], some: [64, 128], many: [128, 128] }[size];
+  const [rows, columns] = DEFAULT_TILE[size];
   const fitting = tilesFor(device);
   return chosen.get(device)?.get(`${shape.layout} ${size}`) ??
     fitting.find((tile) => tile.rows === rows && tile.columns === columns) ?? fitting.at(-1)!;

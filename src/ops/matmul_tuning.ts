@@ -4,10 +4,12 @@
  *
  * @module
  */
-import type { Device } from "../gpu/device.ts";
+import { type Device, DeviceLostError } from "../gpu/device.ts";
 import { Plan } from "../gpu/plan.ts";
+import { median, timeTogether } from "../gpu/profile.ts";
+import type { Tensor } from "../gpu/tensor.ts";
 import { type Layout, matmulNn, matmulNt, matmulTn } from "./matmul.ts";
-import { setTiles, type Tile, type TileClass, TILES } from "./matmul_tile.ts";
+import { setTiles, type Tile, TILE_CLASSES, type TileClass, tilesFor } from "./matmul_tile.ts";
 
 /** Names of the tiles chosen, by kind of product; what is kept of an adapter between processes. */
 export type TileChoices = Readonly<Record<string, string>>;
@@ -20,38 +22,65 @@ export interface TileStore {
   save(adapter: string, choices: TileChoices): Promise<void>;
 }
 
-/** A product of each size class: its rows and columns decide how many tiles there are. */
+/** A product that tiles are timed by: its rows, columns and slices decide how many tiles there are. */
+export interface TimedProduct {
+  readonly layout: Layout;
+  readonly size: TileClass;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly sharesTerms?: boolean;
+}
+
 const SIZES: Readonly<Record<TileClass, { M: number; N: number; K: number }>> = {
   few: { M: 512, N: 768, K: 768 },
   some: { M: 2048, N: 1024, K: 768 },
+  more: { M: 8192, N: 768, K: 768 },
   many: { M: 8192, N: 3072, K: 768 },
 };
+
+/** The gradient of a weight of GPT-2: few tiles, long sums, three slices. */
+const SLICED = { M: 768, N: 3072, K: 8192, sharesTerms: true };
+
+function timedProduct(layout: Layout, size: TileClass): TimedProduct {
+  return { layout, size, ...(layout === "tn" && size === "more" ? SLICED : SIZES[size]) };
+}
+
 const RECORD: Readonly<Record<Layout, typeof matmulNt>> = {
   nn: matmulNn,
   nt: matmulNt,
   tn: matmulTn,
 };
-/** A sample is at least so long: waiting for the device costs up to 10 ms of it. */
-const SAMPLE_MS = 40;
-const SAMPLES = 2;
+/** After the first round only tiles that took at most so many times the best one's time stay. */
+const HOPELESS = 1.5;
+/** Device time of the rounds of a product. */
+const ROUNDS_MS = 60;
+const LEAST_ROUNDS = 3;
+const MOST_ROUNDS = 15;
+/** Where the device has no clock a sample is at least so long: to wait for it costs up to 10 ms. */
+const SAMPLE_MS = 30;
 
 /**
  * Chooses tiles for a device that is tuned as a GPU, from the store or by timing, and returns them.
  * On a processor there is nothing to choose.
+ *
+ * @throws {Error} When no tile works.
  */
 export async function tuneMatmul(device: Device, store?: TileStore): Promise<TileChoices> {
   if (device.tuning !== "gpu") return {};
   const adapter = `${device.info.description} ${device.info.vendor}`;
   const known = await store?.load(adapter);
-  const fits = TILES.filter(({ memoryBytes }) =>
-    memoryBytes <= device.limits.maxComputeWorkgroupStorageSize
-  );
+  const fits = tilesFor(device);
   const choices: Record<string, string> = {};
   for (const layout of ["nn", "nt", "tn"] as const) {
-    for (const size of Object.keys(SIZES) as TileClass[]) {
+    let working: readonly Tile[] | undefined;
+    for (const size of TILE_CLASSES) {
       const kind = `${layout} ${size}`;
-      const kept = fits.find(({ name }) => name === known?.[kind]);
-      const tile = kept ?? await fastest(device, layout, size, fits);
+      let tile = fits.find(({ name }) => name === known?.[kind]);
+      if (!tile) {
+        working ??= await workingTiles(device, layout, fits);
+        tile = await fastestTile(device, timedProduct(layout, size), working);
+      }
       choices[kind] = tile.name;
       setTiles(device, kind, tile);
     }
@@ -60,48 +89,114 @@ export async function tuneMatmul(device: Device, store?: TileStore): Promise<Til
   return choices;
 }
 
-async function fastest(
+/**
+ * The tiles whose kernel compiles and runs.
+ *
+ * @throws {Error} When there is none.
+ */
+export async function workingTiles(
   device: Device,
   layout: Layout,
-  size: TileClass,
+  tiles: readonly Tile[],
+): Promise<readonly Tile[]> {
+  const product: TimedProduct = { layout, size: "few", M: 8, N: 8, K: 64 };
+  const tensors = factors(device, product);
+  const working: Tile[] = [];
+  let failure: unknown;
+  for (const tile of tiles) {
+    const plan = new Plan(device, { label: `tile ${tile.name}` });
+    try {
+      await sealed(plan, product, tile, tensors);
+      plan.replay(); // a driver may compile only now
+      await device.idle();
+      device.check(`run tile ${tile.name}`);
+      working.push(tile);
+    } catch (error) {
+      if (error instanceof DeviceLostError) throw error;
+      failure = error;
+    } finally {
+      plan.destroy();
+    }
+  }
+  for (const tensor of tensors) tensor.destroy();
+  if (working.length > 0) return working;
+  throw new Error(`Cannot tune matmul_${layout}: a tile that works: none of ${tiles.length} does`, {
+    cause: failure,
+  });
+}
+
+/** The fastest of some tiles that work, timed in turns. */
+export async function fastestTile(
+  device: Device,
+  product: TimedProduct,
   tiles: readonly Tile[],
 ): Promise<Tile> {
-  const { M, N, K } = SIZES[size];
+  const tensors = factors(device, product);
+  const plans: Plan[] = [];
+  try {
+    for (const tile of tiles) {
+      const plan = new Plan(device, { label: `tile ${tile.name}` });
+      plans.push(plan);
+      await sealed(plan, product, tile, tensors);
+    }
+    const time = device.features.has("timestamp-query") ? timeTogether : timeByHost;
+    await time(plans, 1); // what has never run may be compiled, and a clock that rests wakes up
+    const firstMs = (await time(plans, 1)).map(median);
+    const mostMs = HOPELESS * Math.min(...firstMs);
+    const stay = tiles.flatMap((tile, index) =>
+      firstMs[index]! <= mostMs ? [{ tile, plan: plans[index]!, ms: firstMs[index]! }] : []
+    );
+    const roundMs = stay.reduce((sum, { ms }) => sum + ms, 0);
+    const wanted = Math.floor(ROUNDS_MS / Math.max(roundMs, 1e-3));
+    const rounds = Math.min(Math.max(wanted, LEAST_ROUNDS), MOST_ROUNDS);
+    const times = (await time(stay.map(({ plan }) => plan), rounds)).map(median);
+    return stay[times.indexOf(Math.min(...times))]!.tile;
+  } finally {
+    for (const plan of plans) plan.destroy();
+    for (const tensor of tensors) tensor.destroy();
+  }
+}
+
+/** a, b and out of a product. */
+function factors(device: Device, { M, N, K }: TimedProduct): [Tensor, Tensor, Tensor] {
   const data = Float32Array.from({ length: 1 << 16 }, (_, i) => (i * 7919 % 1000) / 1000 - 0.5);
-  const inputs = [M * K, K * N].map((count) => {
+  const [a, b] = [M * K, K * N].map((count) => {
     const tensor = device.tensor("factor", [count]);
     for (let at = 0; at < count; at += data.length) {
       device.write(tensor, data.subarray(0, Math.min(data.length, count - at)), at);
     }
     return tensor;
-  });
-  const out = device.tensor("out", [M * N]);
-  let best: { tile: Tile; ms: number } | undefined;
-  for (const tile of tiles) {
-    setTiles(device, `${layout} ${size}`, tile);
-    const plan = new Plan(device, { label: `tile ${tile.name}` });
-    RECORD[layout](plan, { a: inputs[0]!, b: inputs[1]!, out, M, N, K });
-    await plan.seal();
-    const ms = await replayMs(plan);
-    plan.destroy();
-    if (!best || ms < best.ms) best = { tile, ms };
-  }
-  for (const tensor of [...inputs, out]) tensor.destroy();
-  return best!.tile;
+  }) as [Tensor, Tensor];
+  return [a, b, device.tensor("out", [M * N])];
 }
 
-/** The fastest of a few samples: what disturbs a sample only makes it longer. */
-async function replayMs(plan: Plan): Promise<number> {
-  const run = async (times: number) => {
+async function sealed(
+  plan: Plan,
+  { layout, size, ...product }: TimedProduct,
+  tile: Tile,
+  [a, b, out]: readonly [Tensor, Tensor, Tensor],
+): Promise<void> {
+  setTiles(plan.device, `${layout} ${size}`, tile);
+  RECORD[layout](plan, { a, b, out, ...product });
+  await plan.seal();
+}
+
+/** As {@linkcode timeTogether}, by the host's clock: of as many replays as make a sample. */
+async function timeByHost(plans: readonly Plan[], rounds: number): Promise<number[][]> {
+  const run = async (plan: Plan, times: number) => {
     const start = performance.now();
     for (let i = 0; i < times; i++) plan.replay();
     await plan.device.idle();
     return performance.now() - start;
   };
-  await run(1); // compiles
-  let times = 8;
-  while (await run(times) < SAMPLE_MS && times < 4096) times *= 2;
-  let least = Infinity;
-  for (let i = 0; i < SAMPLES; i++) least = Math.min(least, await run(times) / times);
-  return least;
+  const result = plans.map((): number[] => []);
+  for (let round = 0; round < rounds; round++) {
+    for (const [index, plan] of plans.entries()) {
+      let times = 1;
+      let ms = await run(plan, times);
+      while (ms < SAMPLE_MS && times < 4096) ms = await run(plan, times *= 4);
+      result[index]!.push(ms / times);
+    }
+  }
+  return result;
 }

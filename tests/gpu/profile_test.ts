@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { Device } from "../../src/gpu/device.ts";
 import { Plan, read, write } from "../../src/gpu/plan.ts";
-import { formatProfile, median, profile } from "../../src/gpu/profile.ts";
+import { formatProfile, median, profile, timeTogether } from "../../src/gpu/profile.ts";
 import { gpuTest, testDevice } from "../support/gpu.ts";
 import { ADD, SCALE } from "./shaders.ts";
 
@@ -43,11 +43,39 @@ gpuTest("profile() tables kernels by time and states its own overhead", async (d
   inp.destroy();
 }, { ignore: !timestamps });
 
+gpuTest(
+  "timeTogether() gives each plan a time a round, over all its dispatches",
+  async (device) => {
+    const inp = device.tensor("inp", [1 << 16]);
+    const made = async (dispatches: number) => {
+      const plan = new Plan(device, { label: `${dispatches} dispatches` });
+      const out = plan.activation("out", [1 << 16]);
+      for (let i = 0; i < dispatches; i++) {
+        plan.dispatch(device.kernel(SCALE), {
+          groups: [1024],
+          params: { count: 1 << 16, factor: 2, pad0: 0, pad1: 0 },
+          bindings: [read(inp), write(out)],
+        });
+      }
+      return await plan.seal();
+    };
+    const plans = [await made(1), await made(40), await made(0)];
+    const [one, many, none] = await timeTogether(plans, 5);
+    assertEquals([one!.length, many!.length, none], [5, 5, [0, 0, 0, 0, 0]]);
+    assert(median(one!) > 0 && median(many!) > 4 * median(one!), `${one} and ${many}`);
+    assertEquals(await timeTogether([], 3), []);
+    for (const plan of plans) plan.destroy();
+    inp.destroy();
+  },
+  { ignore: !timestamps },
+);
+
 gpuTest("profile() without timestamps says what it wants", async () => {
   const device = await Device.open();
   (device.features as Set<string>).delete("timestamp-query");
   const plan = await new Plan(device, { label: "p" }).seal();
   await assertRejects(() => profile(plan), Error, "the feature timestamp-query");
+  await assertRejects(() => timeTogether([plan], 1), Error, "the feature timestamp-query");
   plan.destroy();
   device.close();
 });
