@@ -33,6 +33,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   feedback_attacks: () => import("./feedback_attacks.ts"),
   votes: () => import("./votes.ts"),
   gpu_products: () => import("./gpu/products.ts"),
+  gpu_tiles: () => import("./gpu/tiles.ts"),
   gpu_attention: () => import("./gpu/attention.ts"),
   gpu_training: () => import("./gpu/training.ts"),
   gpu_decoding: () => import("./gpu/decoding.ts"),

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Device } from "../../src/gpu/device.ts";
 import { Plan } from "../../src/gpu/plan.ts";
 import type { Tensor } from "../../src/gpu/tensor.ts";
 import { matmulNn, matmulNt, matmulTn } from "../../src/ops/matmul.ts";
@@ -17,7 +18,8 @@ const RECORD = { nn: matmulNn, nt: matmulNt, tn: matmulTn } as const;
 const PERIOD = 1 << 20;
 const GOAL = 0.6;
 
-const nameOf = ({ layout, M, N, K }: ProductSize) => `${layout} ${M}×${N}×${K}`;
+/** As in "nn 512×768×3072". */
+export const nameOf = ({ layout, M, N, K }: ProductSize) => `${layout} ${M}×${N}×${K}`;
 
 /** `./brachio bench gpu_products` */
 export const bench: Bench = {
@@ -40,20 +42,20 @@ export const bench: Bench = {
 };
 
 /** An input of a product, on the host and on the device. */
-function input(context: BenchContext, label: string, seed: number, count: number) {
+export function input(device: Device, label: string, seed: number, count: number) {
   const block = uniform(seed, Math.min(count, PERIOD));
   const data = new Float32Array(count);
   for (let at = 0; at < count; at += block.length) {
     data.set(block.subarray(0, Math.min(block.length, count - at)), at);
   }
-  return { data, tensor: context.device.upload(label, [count], data) };
+  return { data, tensor: device.upload(label, [count], data) };
 }
 
 async function runProduct(context: BenchContext, size: ProductSize): Promise<Row> {
   const { device } = context;
   const { layout, M, N, K, sharesTerms = false } = size;
   const name = nameOf(size);
-  const [a, b] = [input(context, "a", 1, M * K), input(context, "b", 2, K * N)];
+  const [a, b] = [input(device, "a", 1, M * K), input(device, "b", 2, K * N)];
   const out: Tensor = device.upload("out", [M * N], new Float32Array(M * N).fill(NaN));
   const plan = new Plan(device, { label: name });
   try {

@@ -35,6 +35,11 @@ export interface Sizes {
   }[];
 }
 
+/** Each layout once. */
+function square(side: number): ProductSize[] {
+  return (["nn", "nt", "tn"] as const).map((layout) => ({ layout, M: side, N: side, K: side }));
+}
+
 /** M rows of GPT-2 small's layers, and the head on a chunk of 256. */
 function gpt2Products(M: number): ProductSize[] {
   const layers = [[768, 2304], [768, 768], [768, 3072], [3072, 768]] as const;
@@ -56,21 +61,15 @@ const TINY: ModelConfig = { ...PRESETS.gpt2!, layers: 2, channels: 128, heads: 2
 export function sizes(large: boolean): Sizes {
   if (!large) {
     return {
-      products: [{ layout: "nn", M: 256, N: 256, K: 256 }],
+      products: square(256),
       attention: [{ B: 1, T: 128, NH: 2, HS: 32 }],
       training: { model: TINY, T: 64, rows: [2] },
       decoding: [{ title: "tiny", model: TINY, rows: [1, 4], tokens: 4 }],
     };
   }
-  const square = 4096;
   return {
     products: [
-      ...(["nn", "nt", "tn"] as const).map((layout) => ({
-        layout,
-        M: square,
-        N: square,
-        K: square,
-      })),
+      ...square(4096),
       ...gpt2Products(8192),
     ],
     attention: [{ B: 8, T: 1024, NH: 12, HS: 64 }, { B: 2, T: 4096, NH: 12, HS: 64 }],

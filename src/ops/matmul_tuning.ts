@@ -8,7 +8,7 @@ import { type Device, DeviceLostError } from "../gpu/device.ts";
 import { Plan } from "../gpu/plan.ts";
 import { median, timeTogether } from "../gpu/profile.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { type Layout, matmulNn, matmulNt, matmulTn } from "./matmul.ts";
+import { type Layout, matmulNn, matmulNt, matmulTn, type Product } from "./matmul.ts";
 import { setTiles, type Tile, TILE_CLASSES, type TileClass, tilesFor } from "./matmul_tile.ts";
 
 /** Names of the tiles chosen, by kind of product; what is kept of an adapter between processes. */
@@ -23,14 +23,12 @@ export interface TileStore {
 }
 
 /** A product that tiles are timed by: its rows, columns and slices decide how many tiles there are. */
-export interface TimedProduct {
-  readonly layout: Layout;
-  readonly size: TileClass;
-  readonly M: number;
-  readonly N: number;
-  readonly K: number;
-  readonly sharesTerms?: boolean;
-}
+export type TimedProduct = Pick<Product, "M" | "N" | "K" | "sharesTerms"> & {
+  /** Which factor is transposed. */
+  layout: Layout;
+  /** The class whose tile is timed; that of the product. */
+  size: TileClass;
+};
 
 const SIZES: Readonly<Record<TileClass, { M: number; N: number; K: number }>> = {
   few: { M: 512, N: 768, K: 768 },
