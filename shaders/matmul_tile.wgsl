@@ -1,4 +1,4 @@
-// matmul_tile: the three products for GPUs, through workgroup memory, with 4 RG x 4 CG sums a thread.
+// matmul_tile: the three products for GPUs, through workgroup memory, 4 RG x 4 CG sums a thread.
 //   nn: out (M, N) = a (M, K) · b (K, N) [+ bias]
 //   nt: out (M, N) = a (M, K) · b (N, K)ᵀ
 //   tn: out (M, N) = a (K, M)ᵀ · b (K, N)
@@ -11,17 +11,18 @@
 // (slices, M + COLUMN_SUM, N) =, the last row the column sum; matmul_slices adds the slices up.
 // A workgroup takes a tile of ROWS x COLUMNS elements, and TERMS terms at a time through workgroup
 // memory: asks memory for the next, multiplies these, stores the next. Dispatch
-// (ceil(N / COLUMNS), ceil(M / ROWS), slices). Needs N, lda, ldout, both columns and, for nt, K to be
-// multiples of 4; M and K are any.
+// (ceil(N / COLUMNS), ceil(M / ROWS), slices). Needs N, lda, ldout, both columns and, for nt, K to
+// be multiples of 4; M and K are any.
 // The main loop has neither branch nor test: rows and columns beyond the edge are the last ones
 // again, found before the loop and never stored, and only whole goes run in it. The terms that are
 // left follow one by one.
-// Both factors lie in workgroup memory in fours of rows (a) or columns (b), term by term, in arrays of
-// arrays: the compiler guards each index that it does not know, and so knows all but the thread's.
-// A warp of 32 threads has 4 x 8 groups of 4 x 4 elements, so that it reads the fewest different fours.
+// Both factors lie in workgroup memory in fours of rows (a) or columns (b), term by term, in arrays
+// of arrays: the compiler guards each index that it does not know, and knows all but the thread's.
+// A warp of 32 threads has 4 x 8 groups of 4 x 4 elements, so that it reads the fewest different
+// fours.
 // Reads a, b (kept as f32 or f16), bias (flag 1), residual. Writes out = or +=, beside = or +=.
 const THREADS: u32 = 128u; // a multiple of 32
-const WIDE: u32 = 16u; // threads side by side: a multiple of 8 that leaves 4 one above the other or more
+const WIDE: u32 = 16u; // threads side by side, a multiple of 8; HIGH is one of 4
 const RG: u32 = 2u; // groups of 4 rows a thread
 const CG: u32 = 2u; // groups of 4 columns a thread
 const TERMS: u32 = 8u; // in one go: a multiple of 4, and each thread loads the same number of vec4s
@@ -72,8 +73,8 @@ fn activation(x: vec4f) -> vec4f {
   return gelu_erf(x);
 }
 
-// Where in a vec4 i of those lies that a thread loads of the tile that starts at row and k. Beyond the
-// last row or term the last one's.
+// Where in a vec4 i of those lies that a thread loads of the tile that starts at row and k. Beyond
+// the last row or term the last one's.
 fn a_at(thread: u32, i: u32, row: u32, k: u32, last: u32) -> u32 {
   let lda4 = params.lda / 4u;
   let a4 = params.a_column / 4u;
