@@ -148,7 +148,7 @@ export function check(
 }
 
 /** The block `times` times over: inputs larger than what is drawn and has a twin. */
-export function repeat<A extends Float32Array | Float64Array | Uint32Array>(
+export function repeat<A extends Float32Array | Float64Array | Uint32Array | Uint16Array>(
   block: A,
   times: number,
 ): A {

@@ -37,6 +37,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   gpu_attention: () => import("./gpu/attention.ts"),
   gpu_training: () => import("./gpu/training.ts"),
   gpu_decoding: () => import("./gpu/decoding.ts"),
+  gpu_tensor_cores: () => import("./gpu/tensor_cores.ts"),
 };
 
 interface Options {

@@ -156,6 +156,7 @@ const ELEMENT_BYTES: Readonly<Record<string, number>> = {
   "atomic<u32>": 4,
   vec2f: 8,
   vec2u: 8,
+  vec4h: 8,
   vec4f: 16,
   vec4u: 16,
 };
