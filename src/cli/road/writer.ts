@@ -4,6 +4,7 @@
  * @module
  */
 import type { Device } from "../../gpu/device.ts";
+import { ActivationPool } from "../../gpu/pool.ts";
 import { Engine } from "../../infer/engine.ts";
 import type { ModelConfig } from "../../model/config.ts";
 import { configFromJson } from "../../model/config_json.ts";
@@ -14,6 +15,7 @@ import { loadTokenizer } from "../../tokenizer/file.ts";
 import { END_OF_TEXT } from "../../tokenizer/special.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import { loadWeights } from "../../train/checkpoint.ts";
+import { type SequenceRow, SequenceScorer } from "../../train/sequence_scorer.ts";
 
 /** How a prompt is given: as the text to write on from, or as a user's turn. */
 export type Form = "plain" | "dialogue";
@@ -44,6 +46,10 @@ export interface Written {
   readonly tokens: number;
 }
 
+/** Rows of a batch that is scored, and items between two words of progress. */
+const SCORED_ROWS = 32;
+const SCORED_ITEMS = 128;
+
 /** A decoder that writes many texts side by side. */
 export class Writer {
   /** Of the run. */
@@ -52,12 +58,19 @@ export class Writer {
   readonly model: ModelConfig;
   readonly #weights: Weights;
   readonly #engine: Engine;
+  readonly #pool: ActivationPool;
+  readonly #scorer: SequenceScorer;
 
-  private constructor(tokenizer: Tokenizer, weights: Weights, engine: Engine) {
+  private constructor(
+    tokenizer: Tokenizer,
+    { device, weights, rows }: { device: Device; weights: Weights; rows: number },
+  ) {
     this.tokenizer = tokenizer;
     this.model = weights.config;
     this.#weights = weights;
-    this.#engine = engine;
+    this.#engine = Engine.create(device, weights, { slots: rows });
+    this.#pool = new ActivationPool(device);
+    this.#scorer = new SequenceScorer(device, weights, SCORED_ROWS, this.#pool);
   }
 
   /** Loads a run's decoder. @throws {CannotError} When there is no such checkpoint. */
@@ -76,7 +89,7 @@ export class Writer {
     const weights = new Weights(device, config, { trainable: false });
     try {
       loadWeights(device, checkpoint, weights);
-      return new Writer(tokenizer, weights, Engine.create(device, weights, { slots: rows }));
+      return new Writer(tokenizer, { device, weights, rows });
     } catch (error) {
       weights.destroy();
       throw error;
@@ -116,33 +129,32 @@ export class Writer {
     { form = "plain" as Form, onProgress }: { form?: Form; onProgress?: (done: number) => void } =
       {},
   ): Promise<number[][]> {
-    const scores = items.map(({ endings }) => endings.map(() => -Infinity));
-    let done = 0;
-    const waits = items.flatMap(({ prompt, endings }, i) =>
-      endings.map((ending, k) => {
-        // Together, as a tokenizer may join the end of the one and the start of the other.
-        const before = this.promptIds(prompt, form);
-        const all = form === "plain"
-          ? this.tokenizer.encode(prompt + ending, { allowSpecial: false })
-          : [...before, ...this.tokenizer.encode(ending, { allowSpecial: false })];
-        if (all.length > this.model.contextLength) return undefined;
-        let common = 0;
-        while (common < before.length && before[common] === all[common]) common++;
-        const from = Math.max(1, Math.min(common, all.length - 1));
-        return this.#engine.submit(
-          { prompt: all, maxTokens: 0, scorePrompt: true, scoreFrom: from },
-          (event) => {
-            if (event.kind === "prompt") {
-              scores[i]![k] = event.tokens.reduce((sum, t) => sum + (t.logProbability ?? 0), 0);
-            }
-            if (event.kind === "done" && k === endings.length - 1) onProgress?.(++done);
-          },
-        ).done;
-      })
-    );
-    await this.#engine.run();
-    await Promise.all(waits);
+    const scores: number[][] = [];
+    for (let start = 0; start < items.length; start += SCORED_ITEMS) {
+      const part = items.slice(start, start + SCORED_ITEMS);
+      const rows = part.map(({ prompt, endings }) =>
+        endings.map((ending) => this.#scoredRow(prompt, ending, form))
+      );
+      const fits = rows.flat().filter((row) => row.ids.length <= this.model.contextLength);
+      const found = await this.#scorer.run(fits);
+      const logProbabilities = new Map(fits.map((row, i) => [row, found[i]!]));
+      scores.push(...rows.map((own) => own.map((row) => logProbabilities.get(row) ?? -Infinity)));
+      onProgress?.(scores.length);
+    }
     return scores;
+  }
+
+  /** A prompt and its ending, and how many tokens of it are the prompt's. */
+  #scoredRow(prompt: string, ending: string, form: Form): SequenceRow {
+    const before = this.promptIds(prompt, form);
+    // Together, as a tokenizer may join the end of the one and the start of the other.
+    const all = form === "plain"
+      ? this.tokenizer.encode(prompt + ending, { allowSpecial: false })
+      : [...before, ...this.tokenizer.encode(ending, { allowSpecial: false })];
+    let common = 0;
+    while (common < before.length && before[common] === all[common]) common++;
+    const promptTokens = Math.max(1, Math.min(common, all.length - 1));
+    return { ids: Uint32Array.from(all), promptTokens };
   }
 
   /** Tokens of a prompt. @throws {RangeError} When the tokenizer lacks a character. */
@@ -180,6 +192,8 @@ export class Writer {
   /** Gives the GPU's memory back. */
   destroy(): void {
     this.#engine.destroy();
+    this.#scorer.destroy();
+    this.#pool.destroy();
     this.#weights.destroy();
   }
 }
