@@ -9,7 +9,7 @@ import { attentionBackward, attentionForward } from "../../tests/reference/atten
 import { OpScope } from "../../tests/support/op.ts";
 import { normal } from "../../tests/support/random.ts";
 import { type Bench, type BenchContext, check, type Row, timePlan } from "../harness.ts";
-import { runTorch, type TorchWork } from "../peers/torch_gpu.ts";
+import { TorchGpu } from "../peers/torch_gpu.ts";
 import { sizes } from "./sizes.ts";
 
 type Size = { B: number; T: number; NH: number; HS: number };
@@ -27,22 +27,17 @@ export const bench: Bench = {
     const works = all.flatMap((size) =>
       (["forward", "both"] as const).map((direction) => ({ size, direction }))
     );
-    const torch = context.peers
-      ? await runTorch(works.map(({ size, direction }): TorchWork => ({
-        kind: "attention",
-        name: nameOf(size, direction),
-        direction,
-        ...size,
-      })))
-      : new Map();
+    const torch = TorchGpu.start(context.peers);
     const rows: Row[] = [];
     for (const { size, direction } of works) {
       // The kernels are those of the bench; a reference in f64 of all its heads would take minutes.
       const errorShare = await checked(context, { ...size, B: 1, T: Math.min(size.T, 512), NH: 1 });
       const name = nameOf(size, direction);
       const row = await timed(context, size, direction);
-      rows.push({ name, errorShare, ...row, peers: torch.get(name) ?? [] });
+      const peers = await torch.run({ kind: "attention", name, direction, ...size });
+      rows.push({ name, errorShare, ...row, peers });
     }
+    await torch.close();
     return { rows };
   },
 };

@@ -14,7 +14,7 @@ import { Engine } from "../../src/infer/engine.ts";
 import type { ModelConfig } from "../../src/model/config.ts";
 import { BLOCK_TOKENS } from "../../src/ops/attention_cached.ts";
 import type { Bench, Row } from "../harness.ts";
-import { runTorch, type TorchWork } from "../peers/torch_gpu.ts";
+import { TorchGpu } from "../peers/torch_gpu.ts";
 import { sizes } from "./sizes.ts";
 
 const PROMPT_TOKENS = 16;
@@ -30,15 +30,7 @@ export const bench: Bench = {
     const { decoding } = sizes(context.device.tuning === "gpu");
     const nameOf = (title: string, rows: number) =>
       `${title}, ${rows} ${rows > 1 ? "rows" : "row"}`;
-    const works = decoding.flatMap(({ title, model, rows: all, tokens }): TorchWork[] => {
-      const { layers, channels, heads, vocabSize, contextLength } = model;
-      const config = { layers, channels, heads, vocabSize, contextLength };
-      return all.map((rows) => ({
-        ...{ kind: "decoding", name: nameOf(title, rows), rows, tokens },
-        ...config,
-      }));
-    });
-    const torch = context.peers ? await runTorch(works) : new Map();
+    const torch = TorchGpu.start(context.peers);
     const rows: Row[] = [];
     const notes: string[] = [];
     const fast = await Device.open({ fast: true });
@@ -55,7 +47,12 @@ export const bench: Bench = {
           const name = nameOf(title, count);
           const row = await measure(engine, count, tokens, weightBytes);
           const shown = device.fast ? `${name}, fast` : name;
-          rows.push({ name: shown, ...row, errorShare: 0, peers: torch.get(name) ?? [] });
+          const { layers, channels, heads, vocabSize, contextLength } = model;
+          const peers = await torch.run({
+            ...{ kind: "decoding", name, rows: count, tokens },
+            ...{ layers, channels, heads, vocabSize, contextLength },
+          });
+          rows.push({ name: shown, ...row, errorShare: 0, peers });
           if (count > 1) continue;
           const share = weightBytes / row.timing.ms / 1e6 / context.ceilings.copyGBps;
           notes.push(`${shown}: weights at ${Math.round(100 * share)} % of the copy's bandwidth`);
@@ -65,6 +62,7 @@ export const bench: Bench = {
       }
     }
     fast.close();
+    await torch.close();
     return { rows, notes };
   },
 };

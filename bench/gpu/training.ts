@@ -11,7 +11,7 @@ import { Weights } from "../../src/model/parameters.ts";
 import { PhiloxStream } from "../../src/random/philox.ts";
 import { type Batch, TrainStep } from "../../src/train/step.ts";
 import { type Bench, type BenchContext, check, type Row } from "../harness.ts";
-import { runTorch } from "../peers/torch_gpu.ts";
+import { TorchGpu } from "../peers/torch_gpu.ts";
 import { sizes } from "./sizes.ts";
 
 const SETTINGS = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, clip: 1 };
@@ -31,18 +31,18 @@ export const bench: Bench = {
     step.destroy();
     weights.destroy();
     const { layers, channels, heads, vocabSize, contextLength } = model;
-    const torch = context.peers
-      ? await runTorch([{
-        ...{ kind: "training", name, B, T, peers: PEERS },
-        ...{ layers, channels, heads, vocabSize, contextLength },
-      }])
-      : undefined;
+    const torch = TorchGpu.start(context.peers);
+    const peers = await torch.run({
+      ...{ kind: "training", name, B, T, peers: PEERS },
+      ...{ layers, channels, heads, vocabSize, contextLength },
+    });
+    await torch.close();
     notes.unshift(`the GPU is busy ${Math.round(100 * busy)} % of a step`);
-    for (const peer of torch?.get(name) ?? []) {
+    for (const peer of peers) {
       if (!("timing" in peer)) continue;
       notes.push(`${peer.peer}: ${Math.round(B * T / peer.timing.ms * 1000)} tokens/s`);
     }
-    return { rows: [{ ...row, peers: torch?.get(name) ?? [] }], notes };
+    return { rows: [{ ...row, peers }], notes };
   },
 };
 

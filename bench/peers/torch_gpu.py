@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""What PyTorch takes on the GPU for the work of bench/gpu.ts.
+"""What PyTorch takes on the GPU for the work of bench/gpu.
 
-    python3 bench/peers/torch_gpu.py < work.json
+    python3 bench/peers/torch_gpu.py < work.jsonl
 
-`work.json` is a list of {"kind", "name", …}; each is answered by one line of JSON, {"name", "peer",
-"ms", "lowMs", "highMs"}, or {"name", "peer", "failure"}. Kinds and what else they have:
-    product    layout (nn, nt or tn), M, N, K
-    attention  B, T, NH, HS; forward and backward, causal
+A line of input is {"kind", "name", …}; it is answered, before the next is read, by a line of JSON a
+peer, {"peer", "ms", "lowMs", "highMs", "samples"} or {"peer", "failure"}, and by {"done": true}.
+Kinds and what else they have:
+    product    layout (nn, nt or tn), M, N, K; sampleMs and samples
+    attention  B, T, NH, HS, direction (forward or both); causal
     training   B, T, layers, channels, heads, vocabSize, contextLength
     decoding   the same sizes, rows, tokens
 float32 is without TF32, as our kernels are.
@@ -43,7 +44,8 @@ def timed(run, sample_ms=100, samples=7):
         torch.cuda.synchronize()
         found.append((time.perf_counter() - start) * 1e3 / times)
     found.sort()
-    return {"ms": statistics.median(found), "lowMs": found[0], "highMs": found[-1]}
+    return {"ms": statistics.median(found), "lowMs": found[0], "highMs": found[-1],
+            "samples": samples}
 
 
 def product(work):
@@ -52,7 +54,7 @@ def product(work):
     b = torch.rand((N, K) if layout == "nt" else (K, N), device=DEVICE) - 0.5
     left = a.T if layout == "tn" else a
     right = b.T if layout == "nt" else b
-    yield "PyTorch f32", timed(lambda: left @ right)
+    yield "PyTorch f32", timed(lambda: left @ right, work["sampleMs"], work["samples"])
 
 
 def attention(work):
@@ -129,21 +131,25 @@ def decoding(work):
             out = model(input_ids=ids, past_key_values=out.past_key_values, use_cache=True)
 
     found = timed(run, sample_ms=300, samples=3)
-    yield "PyTorch f32", {key: value / tokens for key, value in found.items()}
+    for key in ("ms", "lowMs", "highMs"):
+        found[key] /= tokens
+    yield "PyTorch f32", found
 
 
 KINDS = {"product": product, "attention": attention, "training": training, "decoding": decoding}
 
 
 def main():
-    for work in json.load(sys.stdin):
+    for line in sys.stdin:
+        work = json.loads(line)
         try:
             for peer, found in KINDS[work["kind"]](work):
-                print(json.dumps({"name": work["name"], "peer": peer, **found}), flush=True)
+                print(json.dumps({"peer": peer, **found}), flush=True)
         except Exception as error:  # a peer that fails is a line of the table
             failure = f"{type(error).__name__}: {error}".split("\n")[0]
-            print(json.dumps({"name": work["name"], "peer": "PyTorch", "failure": failure}),
-                  flush=True)
+            print(json.dumps({"peer": "PyTorch", "failure": failure}), flush=True)
+        torch.cuda.empty_cache()  # the other side needs the memory
+        print(json.dumps({"done": True}), flush=True)
 
 
 main()

@@ -1,6 +1,6 @@
 /**
- * PyTorch on the same GPU: `torch_gpu.py` is given all the work at once, as Python takes long to
- * start there.
+ * PyTorch on the same GPU. One process of `torch_gpu.py` answers piece by piece, as Python takes
+ * long to start, and as both sides must be timed in turns: a card's clock wanders over seconds.
  *
  * @module
  */
@@ -16,39 +16,82 @@ export interface TorchWork {
 
 const SCRIPT = fileURLToPath(new URL("./torch_gpu.py", import.meta.url));
 
-/** What PyTorch takes for each piece of work, by name; a failure as one where it cannot run at all. */
-export async function runTorch(work: readonly TorchWork[]): Promise<Map<string, PeerRow[]>> {
-  const rows = new Map<string, PeerRow[]>(work.map(({ name }) => [name, []]));
-  const command = new Deno.Command("python3", {
-    args: [SCRIPT],
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-  });
-  let output: Deno.CommandOutput;
-  try {
-    const child = command.spawn();
-    const writer = child.stdin.getWriter();
-    await writer.write(new TextEncoder().encode(JSON.stringify(work)));
-    await writer.close();
-    output = await child.output();
-  } catch (error) {
-    const failure = `python3 does not start: ${(error as Error).message}`;
-    return new Map(work.map(({ name }) => [name, [{ peer: "PyTorch", failure }]]));
-  }
-  for (const line of new TextDecoder().decode(output.stdout).split("\n")) {
-    if (!line.startsWith("{")) continue;
-    const { name, peer, failure, ms, lowMs, highMs } = JSON.parse(line);
-    const row = failure === undefined
-      ? { peer, timing: { ms, lowMs, highMs, samples: 7 } }
-      : { peer, failure };
-    rows.get(name)?.push(row);
-  }
-  if (!output.success) {
-    const failure = new TextDecoder().decode(output.stderr).trim().split("\n").at(-1)!;
-    for (const found of rows.values()) {
-      if (found.length === 0) found.push({ peer: "PyTorch", failure });
+/** A PyTorch that waits for work, or the reason why there is none. */
+export class TorchGpu {
+  readonly #child: Deno.ChildProcess | undefined;
+  readonly #lines: ReadableStreamDefaultReader<string> | undefined;
+  readonly #errors: Promise<string> | undefined;
+  #rest = "";
+  #failure: string | undefined;
+
+  private constructor(wanted: boolean) {
+    if (!wanted) return;
+    try {
+      this.#child = new Deno.Command("python3", {
+        args: [SCRIPT],
+        stdin: "piped",
+        stdout: "piped",
+        stderr: "piped",
+      }).spawn();
+      this.#lines = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+      this.#errors = new Response(this.#child.stderr).text();
+    } catch (error) {
+      this.#failure = `python3 does not start: ${(error as Error).message}`;
     }
   }
-  return rows;
+
+  /** Starts PyTorch. @param wanted false makes one that has no answers */
+  static start(wanted: boolean): TorchGpu {
+    return new TorchGpu(wanted);
+  }
+
+  /** What PyTorch takes for a piece of work; a failure as a row where it cannot do it. */
+  async run(work: TorchWork): Promise<PeerRow[]> {
+    if (this.#failure !== undefined) return [{ peer: "PyTorch", failure: this.#failure }];
+    if (!this.#child) return [];
+    const rows: PeerRow[] = [];
+    try {
+      const writer = this.#child.stdin.getWriter();
+      await writer.write(new TextEncoder().encode(JSON.stringify(work) + "\n"));
+      writer.releaseLock();
+      for (;;) {
+        const line = await this.#line();
+        if (line === undefined) throw new Error("its process ended");
+        if (!line.startsWith("{")) continue;
+        const { peer, failure, ms, lowMs, highMs, samples, done } = JSON.parse(line);
+        if (done) return rows;
+        rows.push(
+          failure === undefined
+            ? { peer, timing: { ms, lowMs, highMs, samples } }
+            : { peer, failure },
+        );
+      }
+    } catch (error) {
+      const said = (await this.#errors)?.trim().split("\n").at(-1);
+      this.#failure = said || (error as Error).message;
+      return [...rows, { peer: "PyTorch", failure: this.#failure }];
+    }
+  }
+
+  async #line(): Promise<string | undefined> {
+    for (;;) {
+      const end = this.#rest.indexOf("\n");
+      if (end >= 0) {
+        const line = this.#rest.slice(0, end);
+        this.#rest = this.#rest.slice(end + 1);
+        return line;
+      }
+      const { value, done } = await this.#lines!.read();
+      if (done) return undefined;
+      this.#rest += value;
+    }
+  }
+
+  /** Ends the process. */
+  async close(): Promise<void> {
+    if (!this.#child) return;
+    await this.#child.stdin.close().catch(() => {}); // it may have ended by itself
+    while (await this.#line() !== undefined);
+    await this.#child.status;
+  }
 }
