@@ -105,7 +105,7 @@ function pretrainCommand(setStatus: (status: number) => void): Command {
   return new Command("pretrain")
     .description("learn to continue text")
     .option("--data <path...>", "files, folders or patterns; text or JSONL, gzip or not")
-    .option("--preset <name>", "a published size or a recipe: gpt2, shakespeare-char-cpu, …")
+    .option("--preset <name>", "a published size or a recipe: gpt2, shakespeare-char, …")
     .option("--config <file>", "a JSONC file of settings")
     .option("--set <a.b=c...>", "one setting, over the file and the preset")
     .option("--steps <count>", "updates", count("--steps"))

@@ -95,6 +95,17 @@ export const PRESETS = {
     activation: "gelu_erf",
     bias: false,
   },
+  // Six layers of 384: nanoGPT's recipe for a GPU.
+  "shakespeare-char": {
+    ...PRE_LN,
+    vocabSize: 65,
+    contextLength: 256,
+    layers: 6,
+    channels: 384,
+    heads: 6,
+    activation: "gelu_erf",
+    bias: false,
+  },
 } as const satisfies Record<string, ModelConfig>;
 
 /** Name of a preset. */

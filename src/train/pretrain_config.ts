@@ -140,6 +140,19 @@ const SHAKESPEARE_CHAR_CPU: PretrainPreset = {
   evalEvery: 250,
 };
 
+/** nanoGPT's recipe for a GPU: `config/train_shakespeare_char.py` as it is. */
+const SHAKESPEARE_CHAR: PretrainPreset = {
+  ...SHAKESPEARE_CHAR_CPU,
+  steps: 5000,
+  batchRows: 64,
+  dropout: 0.2,
+};
+
+const RECIPES: Readonly<Record<string, PretrainPreset>> = {
+  "shakespeare-char": SHAKESPEARE_CHAR,
+  "shakespeare-char-cpu": SHAKESPEARE_CHAR_CPU,
+};
+
 /** What `--preset NAME` means: a model size, and for some a recipe. */
 export function presetValues(name: string): PretrainPreset {
   if (!Object.hasOwn(PRESETS, name)) {
@@ -148,7 +161,7 @@ export function presetValues(name: string): PretrainPreset {
     );
   }
   const { vocabSize: _, ...model } = PRESETS[name as PresetName] satisfies ModelConfig;
-  const recipe = name === "shakespeare-char-cpu" ? SHAKESPEARE_CHAR_CPU : {
+  const recipe = RECIPES[name] ?? {
     tokenizer: "gpt2",
     ...(name === "gpt1" ? { lr: 2.5e-4, minLr: 0, warmupSteps: 2000, weightDecay: 0.01 } : {}),
   };
