@@ -90,6 +90,8 @@ export interface RoadConfig {
   pretrain: StageSettings;
   /** Of `train finetune`, for all four tasks. */
   experts: StageSettings;
+  /** Over those, for one task. */
+  expertsOf: Partial<Record<TaskKind, StageSettings | undefined>>;
   /** Also fine-tune from random weights, to compare. */
   expertControls: boolean;
   /** Of `train sft`. */
@@ -164,6 +166,12 @@ export const roadSchema: z.ZodType<RoadConfig> = z.strictObject({
   ),
   pretrain: settings,
   experts: settings,
+  expertsOf: z.strictObject({
+    classification: settings.optional(),
+    entailment: settings.optional(),
+    similarity: settings.optional(),
+    choice: settings.optional(),
+  }),
   expertControls: z.boolean(),
   sft: settings,
   reward: settings,
@@ -230,11 +238,10 @@ export async function roadConfig(
 export async function checkStages(config: RoadConfig): Promise<void> {
   const file = { data: "data" };
   checkPretrainConfig(await loadConfig(pretrainSchema, { base: config.pretrain }));
-  checkFinetuneConfig(
-    await loadConfig(finetuneSchema, {
-      base: { ...config.experts, ...file, task: "classification" },
-    }),
-  );
+  for (const task of TASKS) {
+    const base = { ...config.experts, ...config.expertsOf[task], ...file, task };
+    checkFinetuneConfig(await loadConfig(finetuneSchema, { base }));
+  }
   const isMixed = Number(config.sft.pretrainShare ?? 0) > 0;
   const text = isMixed ? { pretrainData: ["data"] } : {};
   const sft = await loadConfig(sftSchema, { base: { ...config.sft, ...file, ...text } });

@@ -52,6 +52,7 @@ export const DEMO: RoadPreset = {
     keep: 1,
   },
   experts: { epochs: 2, batchRows: 32, lr: 1e-3, dropout: 0, keep: 1 },
+  expertsOf: {},
   expertControls: false,
   sft: { epochs: 3, batchRows: 32, lr: 1e-3, dropout: 0.05, pretrainShare: 0.2, keep: 1 },
   reward: { epochs: 4, batchRows: 32, lr: 1e-3, keep: 1 },
@@ -81,7 +82,11 @@ export const DEMO: RoadPreset = {
   },
 };
 
-/** Every stage, as large as a GPU makes of a few minutes. */
+/**
+ * Every stage, as large as a GPU makes of a few minutes. Experts get few rows: with thousands of them
+ * a decoder that was not pre-trained learns most tasks as well. Nor do they drop activations out: who
+ * compares two sentences then needs several times the updates.
+ */
 export const FULL: RoadPreset = {
   seed: 1337,
   data: { pretrain: [], tasks: {} },
@@ -121,7 +126,8 @@ export const FULL: RoadPreset = {
     saveEvery: 5000,
     keep: 1,
   },
-  experts: { epochs: 4, batchRows: 32, lr: 4e-4, dropout: 0.1, keep: 1 },
+  experts: { epochs: 12, batchRows: 32, lr: 4e-4, dropout: 0, limit: 1000, keep: 1 },
+  expertsOf: { classification: { limit: 300 } },
   expertControls: true,
   sft: { epochs: 3, batchRows: 64, lr: 6e-4, dropout: 0.1, pretrainShare: 0.2, keep: 1 },
   reward: { epochs: 3, batchRows: 32, lr: 4e-4, keep: 1 },
@@ -146,7 +152,7 @@ export const FULL: RoadPreset = {
     rules: 1000,
     shots: [0, 1, 2, 4, 8],
     problems: 1000,
-    paths: 8,
+    paths: 16,
     rows: 64,
   },
 };

@@ -48,8 +48,11 @@ export async function pretrainSize(
   const { config } = road;
   const { path } = await road.found<TokenizerFound>("tokenizer");
   const { data, validation } = await pretrainText(road);
+  const largest = await loadConfig(pretrainSchema, { set: asFlags(config.pretrain) });
   const smaller = size && {
     steps: size.steps,
+    // The same share of the updates: a long warm-up would make small sizes look worse than they are.
+    warmupSteps: Math.round(largest.warmupSteps * size.steps / largest.steps),
     saveEvery: size.steps,
     evalEvery: size.steps,
     sampleTokens: 0,
@@ -119,7 +122,8 @@ export async function fineTune(
 ): Promise<StageOutcome> {
   const { config } = road;
   const own = config.data.tasks[task];
-  const set = asFlags({ seed: config.seed, ...config.experts, ...taskSettings(task), init });
+  const settings = { ...config.experts, ...config.expertsOf[task], ...taskSettings(task) };
+  const set = asFlags({ seed: config.seed, ...settings, init });
   const made = await road.train<FinetuneCommand>(stage, trainFinetune, {
     data: own ?? road.dataFile(taskFile(task, "train")),
     ...(own === undefined ? { dev: road.dataFile(taskFile(task, "valid")) } : {}),

@@ -1,0 +1,26 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { checkStages, roadConfig } from "../../../src/cli/road/config.ts";
+
+for (const preset of ["demo", "full"] as const) {
+  Deno.test(`the stages of ${preset} take their settings`, async () => {
+    const config = await roadConfig(preset, {});
+    assertEquals(config.preset, preset);
+    await checkStages(config);
+  });
+}
+
+Deno.test("one task's settings go over those of all tasks", async () => {
+  const set = ["experts.epochs=3", "expertsOf.choice.epochs=5"];
+  const { experts, expertsOf } = await roadConfig("demo", { set });
+  assertEquals([experts.epochs, expertsOf.choice?.epochs], [3, 5]);
+});
+
+Deno.test("settings that no stage takes are found before the first stage", async () => {
+  const wrong = await roadConfig("demo", { set: ["expertsOf.choice.epochs=-1"] });
+  await assertRejects(() => checkStages(wrong), Error, "epochs");
+  await assertRejects(
+    () => roadConfig("demo", { set: ["expertsOf.chess.epochs=1"] }),
+    Error,
+    "expertsOf",
+  );
+});
