@@ -98,7 +98,7 @@ export const FULL: RoadPreset = {
     taskTestRows: 1000,
     sftRows: 20_000,
     sftValidRows: 500,
-    comparedPrompts: 6000,
+    comparedPrompts: 15_000,
     comparedValidPrompts: 1000,
     ppoPrompts: 20_000,
   },
@@ -127,10 +127,14 @@ export const FULL: RoadPreset = {
     keep: 1,
   },
   experts: { epochs: 12, batchRows: 32, lr: 4e-4, dropout: 0, limit: 1000, keep: 1 },
-  expertsOf: { classification: { limit: 300 } },
+  expertsOf: {
+    classification: { limit: 300 },
+    // Who is where after two places: the tasks' hardest sort takes some thousand updates.
+    entailment: { limit: 8000, epochs: 10 },
+  },
   expertControls: true,
   sft: { epochs: 3, batchRows: 64, lr: 6e-4, dropout: 0.1, pretrainShare: 0.2, keep: 1 },
-  reward: { epochs: 3, batchRows: 32, lr: 4e-4, keep: 1 },
+  reward: { epochs: 2, batchRows: 32, lr: 4e-4, keep: 1 },
   ppo: {
     iterations: 60,
     batchRows: 256,
