@@ -134,7 +134,7 @@ export const FULL: RoadPreset = {
   },
   expertControls: true,
   sft: { epochs: 3, batchRows: 64, lr: 6e-4, dropout: 0.1, pretrainShare: 0.2, keep: 1 },
-  reward: { epochs: 2, batchRows: 32, lr: 4e-4, keep: 1 },
+  reward: { epochs: 3, batchRows: 32, lr: 4e-4, keep: 1 },
   ppo: {
     iterations: 60,
     batchRows: 256,
