@@ -12,6 +12,7 @@
  * @module
  */
 import type { Device } from "../gpu/device.ts";
+import { eventLoopTurn } from "../gpu/event_loop.ts";
 import { ActivationPool } from "../gpu/pool.ts";
 import type { StorageType } from "../gpu/storage.ts";
 import { type Arrival, ReadbackRing } from "../gpu/ring.ts";
@@ -32,7 +33,6 @@ import {
   type Decode,
   DECODE_ROWS,
   type Job,
-  PACKED_ROWS,
   type Part,
   type Run,
   Scheduler,
@@ -42,7 +42,7 @@ import { Steps } from "./steps.ts";
 
 /** How large an engine is. */
 export interface EngineOptions {
-  /** Texts at a time, at most {@linkcode MOST_SLOTS}. @default 64 */
+  /** Texts at a time, at most {@linkcode MOST_SLOTS}. @default {@linkcode DEFAULT_SLOTS} */
   slots?: number;
   /** Of keys and values. @default a whole context for each text, at most 1 GiB */
   cacheBytes?: number | undefined;
@@ -58,6 +58,18 @@ export interface EngineOptions {
 
 /** The most texts at a time. */
 export const MOST_SLOTS: number = DECODE_ROWS.at(-1)!;
+
+/** As many as people who wait for their text are served well by. */
+export const DEFAULT_SLOTS = 64;
+
+/**
+ * Texts at a time where nobody waits for a single one. A GPU takes as long for a step of 256 rows of a
+ * small model as for one of 64, and a text that ended holds its slot until that is known, a readback
+ * later.
+ */
+export function batchSlots(device: Device): number {
+  return device.tuning === "gpu" ? MOST_SLOTS : DEFAULT_SLOTS;
+}
 
 /** Steps of a submission, and submissions under way, at most. */
 const MOST = { steps: 8, depth: 16 };
@@ -137,7 +149,7 @@ export class Engine {
   #failure: unknown;
 
   private constructor(device: Device, weights: Weights, options: EngineOptions) {
-    const { slots = MOST_SLOTS, cacheBytes, cacheDtype: dtype, prefixCache = true } = options;
+    const { slots = DEFAULT_SLOTS, cacheBytes, cacheDtype: dtype, prefixCache = true } = options;
     const { pool, turns = ALONE } = options;
     const { config } = weights;
     const { contextLength, vocabSize: V } = config;
@@ -188,7 +200,9 @@ export class Engine {
     for (const rows of CHUNK_ROWS) {
       await this.#steps.chunk({ rows, packed: false, score: false });
     }
-    for (const rows of PACKED_ROWS) await this.#steps.chunk({ rows, packed: true, score: false });
+    for (const rows of this.#scheduler.packedSizes) {
+      await this.#steps.chunk({ rows, packed: true, score: false });
+    }
     for (const rows of this.#scheduler.scoreSizes) {
       for (const packed of [false, true]) await this.#steps.chunk({ rows, packed, score: true });
     }
@@ -243,7 +257,7 @@ export class Engine {
         : this.#scheduler.next(this.#pace.stepsWithin(this.#turns.partMs));
       if (turn) await this.#submit(turn);
       if (!turn && this.#underWay > 0) this.#arrive([(await this.#ring.next())!]);
-      else if (this.#underWay > 0) await new Promise((resolve) => setTimeout(resolve, 0));
+      else if (this.#underWay > 0) await eventLoopTurn();
     } catch (error) {
       this.#fail(error);
       throw error;

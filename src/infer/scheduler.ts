@@ -12,16 +12,20 @@ import { BlockPool, blocksOf } from "./blocks.ts";
 import type { EndReason, TextRequest } from "./request.ts";
 
 /** Rows of a decode step; a step has the smallest that holds its texts. */
-export const DECODE_ROWS = [1, 4, 8, 16, 32, 64] as const;
+export const DECODE_ROWS = [1, 4, 8, 16, 32, 64, 128, 256] as const;
 
 /** Rows of a chunk of one prompt. */
 export const CHUNK_ROWS = [32, 128, 512] as const;
 
 /** Rows of a chunk of several prompts. */
-export const PACKED_ROWS = [32, 128] as const;
+const PACKED_ROWS = [32, 128] as const;
 
 /** The largest chunk while texts wait for their next token. */
 const MOST_ROWS_BESIDE = 128;
+
+/** So many slots are for batches, where nobody waits: chunks of many prompts are then larger. */
+const BATCH_SLOTS = 128;
+const BATCH_PACKED_ROWS = 512;
 
 /** So many that wait are worth a large chunk even where the first alone would fill a small one. */
 const MANY = 4;
@@ -214,6 +218,15 @@ export class Scheduler {
     return [...CHUNK_ROWS.filter((rows) => rows < scoreRows), scoreRows];
   }
 
+  /** Rows of a chunk of several prompts. */
+  get packedSizes(): readonly number[] {
+    return this.#isBatch ? [...PACKED_ROWS, BATCH_PACKED_ROWS] : PACKED_ROWS;
+  }
+
+  get #isBatch(): boolean {
+    return this.#options.slots >= BATCH_SLOTS;
+  }
+
   /** Whether nothing is asked for. */
   get idle(): boolean {
     return this.#runs.size === 0 && this.#waiting.length === 0;
@@ -255,9 +268,12 @@ export class Scheduler {
   end(choice: Choice): void {
     if (choice.ended) return;
     choice.ended = true;
-    if (choice.run) this.#leave(choice.run);
-    const at = this.#waiting.indexOf(choice);
-    if (at !== -1) this.#waiting.splice(at, 1);
+    if (choice.run) {
+      this.#leave(choice.run);
+    } else {
+      const at = this.#waiting.indexOf(choice);
+      if (at !== -1) this.#waiting.splice(at, 1);
+    }
     this.#settle(choice.job);
   }
 
@@ -335,7 +351,7 @@ export class Scheduler {
       this.#settle(run.choice.job);
     } while (used === 0 || used < room);
     if (used === 0) return undefined;
-    const sizes = parts.length > 1 ? PACKED_ROWS : CHUNK_ROWS;
+    const sizes = parts.length > 1 ? this.packedSizes : CHUNK_ROWS;
     return { rows: smallest(score ? this.scoreSizes : sizes, used), parts, score };
   }
 
@@ -355,8 +371,8 @@ export class Scheduler {
   /** Rows of a chunk that begins with a text of which so many tokens are left. */
   #room(left: number, isBeside: boolean): number {
     if (left >= 512 && !isBeside) return 512;
-    if (left > 64 || this.#waiting.length >= MANY) return MOST_ROWS_BESIDE;
-    return 32;
+    if (this.#waiting.length >= MANY) return this.packedSizes.at(-1)!;
+    return left > 64 ? MOST_ROWS_BESIDE : 32;
   }
 
   /** Gives a slot and blocks to the choice that is next, if there are any. */

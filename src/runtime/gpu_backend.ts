@@ -8,11 +8,12 @@ import { join } from "node:path";
 import { CannotError, orCannot } from "../config/cannot.ts";
 import type { TaskHead } from "../data/task_head.ts";
 import { Device, DeviceLostError } from "../gpu/device.ts";
+import { eventLoopTurn } from "../gpu/event_loop.ts";
 import { tuneMatmul } from "../ops/matmul_tuning.ts";
 import { FileTileStore } from "../run/tile_store.ts";
 import type { StorageType } from "../gpu/storage.ts";
 import { bytesPerToken, cacheBlocks } from "../infer/cache.ts";
-import { Engine, type EngineOptions, MOST_SLOTS } from "../infer/engine.ts";
+import { DEFAULT_SLOTS, Engine, type EngineOptions } from "../infer/engine.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { configFromJson } from "../model/config_json.ts";
 import { scoreSpec } from "../model/heads.ts";
@@ -196,7 +197,7 @@ export class GpuBackend implements Backend {
   async bytes(model: ServedModel): Promise<number> {
     if (model.reward) return model.weightBytes; // it writes nothing
     const config = await configOf(await this.#checkpoint(model));
-    const { slots = MOST_SLOTS, cacheBytes, cacheDtype: dtype } = this.#engine;
+    const { slots = DEFAULT_SLOTS, cacheBytes, cacheDtype: dtype } = this.#engine;
     const blocks = cacheBlocks(this.#device, config, { slots, cacheBytes, dtype });
     return model.weightBytes + blocks * BLOCK_TOKENS * bytesPerToken(config, dtype);
   }
@@ -283,7 +284,7 @@ async function loadGently(device: Device, checkpoint: Checkpoint, weights: Weigh
 
 /** The loop of turns has the thread until its next yield. */
 async function yieldToTexts(): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, 0));
+  await eventLoopTurn();
 }
 
 /** What the manifest says; loading compares it with the file. */

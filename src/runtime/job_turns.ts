@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { eventLoopTurn } from "../gpu/event_loop.ts";
 import type { Part, Turns } from "../gpu/turns.ts";
 import type { StepOwner } from "./jobs.ts";
 import { type JobEvent, type JobInfo, type JobKind, JobQueue } from "./jobs.ts";
@@ -175,7 +176,7 @@ export class JobTurns implements StepOwner {
     if (!this.#isSmall) {
       // Messages come in between macrotasks only.
       if (performance.now() - this.#breathedMs < BREATH_MS) return { ms: undefined };
-      await new Promise((resolve) => setTimeout(resolve, 0));
+      await eventLoopTurn();
       this.#breathedMs = performance.now();
       if (this.#closed) throw this.#closed;
       if (!this.#isSmall) return { ms: undefined };

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { eventLoopTurn } from "../gpu/event_loop.ts";
 import { epochOrder, stepsPerEpoch } from "../data/task_batches.ts";
 import { PhiloxStream } from "../random/philox.ts";
 import type { RunWriter } from "../run/run_folder.ts";
@@ -129,7 +130,7 @@ export async function* runEpochs<R extends Health, E extends EpochEvaluation>(
     // The first one compiles every kernel: waiting for it keeps that out of the others' time.
     yield* healthy(isFirst ? await stage.drain() : stage.take(), run);
     // Results arrive as events: let them in.
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await eventLoopTurn();
   }
 }
 

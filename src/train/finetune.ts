@@ -14,6 +14,7 @@ import {
 } from "../data/task_batches.ts";
 import { headToJson } from "../data/task_head.ts";
 import type { Device } from "../gpu/device.ts";
+import { eventLoopTurn } from "../gpu/event_loop.ts";
 import { predictionOf, softmaxRows, TaskScorer } from "../infer/task_scorer.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { scoreSpec, type TaskShape } from "../model/heads.ts";
@@ -344,6 +345,6 @@ export async function* finetune(
     // The first one compiles every kernel: waiting for it keeps that out of the others' time.
     yield* healthy(isFirst ? await state.stepper.drain() : state.stepper.take(), run);
     // Results arrive as events: let them in.
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await eventLoopTurn();
   }
 }

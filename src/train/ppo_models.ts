@@ -8,7 +8,7 @@ import * as z from "zod";
 import { CannotError } from "../config/cannot.ts";
 import type { Device } from "../gpu/device.ts";
 import type { Turns } from "../gpu/turns.ts";
-import { Engine } from "../infer/engine.ts";
+import { batchSlots, Engine } from "../infer/engine.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { configFromJson, configToJson } from "../model/config_json.ts";
 import { Weights } from "../model/parameters.ts";
@@ -65,7 +65,7 @@ export interface PpoState {
 
 const stateSchema: z.ZodType<PpoState> = z.object({ step: z.int().min(0), klCoef: z.number() });
 
-/** Texts at a time. */
+/** Rows of a batch that is scored. */
 const MOST_ROWS = 64;
 
 /** Owns weights, moments and plans. */
@@ -102,7 +102,7 @@ export class PpoModels {
     const { device, config, turns } = options;
     const { pool } = this.policyStep.inner; // nothing of these runs at the same time
     this.engine = Engine.create(device, this.policy, {
-      slots: Math.min(MOST_ROWS, config.batchRows),
+      slots: Math.min(batchSlots(device), config.batchRows),
       pool,
       turns,
     });
@@ -166,7 +166,7 @@ export class PpoModels {
     const { pool } = this.policyStep.inner;
     const { device, turns } = this.options;
     return Engine.create(device, weights, {
-      slots: Math.min(MOST_ROWS, rows),
+      slots: Math.min(batchSlots(device), rows),
       prefixCache: false,
       pool,
       turns,

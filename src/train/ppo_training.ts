@@ -9,6 +9,7 @@
  */
 import { CannotError } from "../config/cannot.ts";
 import type { Device } from "../gpu/device.ts";
+import { eventLoopTurn } from "../gpu/event_loop.ts";
 import type { Turns } from "../gpu/turns.ts";
 import type { Engine } from "../infer/engine.ts";
 import type { ModelConfig } from "../model/config.ts";
@@ -278,7 +279,7 @@ export class Ppo {
         update++;
         const done = update - this.step * this.updates;
         yield { kind: "update", step: this.step, update: done, updates: this.updates };
-        await new Promise((resolve) => setTimeout(resolve, 0));
+        await eventLoopTurn();
       }
     }
     policy.push(...await policyStep.drain());

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Device } from "../gpu/device.ts";
+import { eventLoopTurn } from "../gpu/event_loop.ts";
 import type { Turns } from "../gpu/turns.ts";
 import { ActivationPool } from "../gpu/pool.ts";
 import {
@@ -267,7 +268,7 @@ export async function* pretrain(state: Pretraining, run: RunWriter): AsyncGenera
     // The first one compiles every kernel: waiting for it keeps that out of the others' time.
     yield* healthy(isFirst ? await state.stepper.drain() : state.stepper.take(), run);
     // Results arrive as events: let them in.
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await eventLoopTurn();
   }
 }
 

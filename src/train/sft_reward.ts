@@ -10,7 +10,7 @@
 import type { Device } from "../gpu/device.ts";
 import type { ActivationPool } from "../gpu/pool.ts";
 import type { Turns } from "../gpu/turns.ts";
-import { Engine, MOST_SLOTS } from "../infer/engine.ts";
+import { batchSlots, Engine } from "../infer/engine.ts";
 import type { Weights } from "../model/parameters.ts";
 import type { EncodedDialogue } from "../prompt/dialogue.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -88,7 +88,7 @@ export class AnswerEvaluator {
     const endId = this.#endId;
     // Its keys and values would otherwise stay while the weights are trained.
     const engine = Engine.create(this.#device, this.#weights, {
-      slots: Math.min(MOST_SLOTS, prompts.length),
+      slots: Math.min(batchSlots(this.#device), prompts.length),
       pool,
       turns,
     });

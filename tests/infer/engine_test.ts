@@ -431,10 +431,24 @@ engineTest("Engine says what does not fit", async ({ device, weights, engine }) 
   }
   assertEquals(await made.step(), false);
   const make = (options: EngineOptions) => () => Engine.create(device, weights, options);
-  assertThrows(make({ slots: 65 }), RangeError, "slots from 1 to 64");
+  assertThrows(make({ slots: 257 }), RangeError, "slots from 1 to 256");
   const least = `want ${ONE_CONTEXT} bytes or more`;
   assertThrows(make({ cacheBytes: ONE_CONTEXT - 1 }), CannotError, least);
   assertThrows(make({ cacheBytes: 2 ** 50 }), CannotError, "want at most");
+});
+
+engineTest("Engine writes the same texts with 256 slots as with 16", async (scope) => {
+  const requests = Array.from({ length: 70 }, (_, i): TextRequest => ({
+    prompt: ids(3 + i % 12, i),
+    maxTokens: 2 + i % 9,
+    choices: 4,
+    sampling: { temperature: 1, seed: i },
+  }));
+  const texts = (all: TextEvent[][]) =>
+    all.map((events) => [0, 1, 2, 3].map((choice) => idsOf(events, choice)));
+  const few = texts(await write(scope.engine(), ...requests));
+  const many = scope.engine({ slots: 256 });
+  assertEquals(texts(await write(many, ...requests)), few);
 });
 
 engineTest("Engine makes no buffer or bind group once it is warm", async (scope) => {

@@ -226,6 +226,19 @@ Deno.test("Scheduler puts short prompts into one chunk", () => {
   engine.run();
 });
 
+Deno.test("Scheduler puts more prompts into one chunk where many slots say that nobody waits", () => {
+  const engine = new FakeEngine({ ...OPTIONS, slots: 128, blocks: 256 });
+  for (let seed = 0; seed < 40; seed++) {
+    engine.scheduler.add({ prompt: prompt(11, seed), maxTokens: 2 });
+  }
+  engine.submit();
+  assertEquals(shapeOf(engine.turns[0]!), {
+    chunk: [512, new Array(40).fill(10)],
+    decode: undefined,
+  });
+  engine.run();
+});
+
 Deno.test("Scheduler shares the prompt of all choices, the prefix cache on or off", () => {
   for (const prefixCache of [true, false]) {
     const engine = new FakeEngine(OPTIONS);

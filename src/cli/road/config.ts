@@ -10,6 +10,7 @@ import * as z from "zod";
 import { loadConfig } from "../../config/config.ts";
 import type { TaskKind } from "../../data/task_kind.ts";
 import type { Json } from "../../run/run_folder.ts";
+import { MOST_SLOTS } from "../../infer/engine.ts";
 import { checkEpochConfig } from "../../train/epoch_config.ts";
 import { checkFinetuneConfig, finetuneSchema } from "../../train/finetune_config.ts";
 import { checkPpoConfig, ppoSchema } from "../../train/ppo_config.ts";
@@ -184,7 +185,7 @@ export const roadSchema: z.ZodType<RoadConfig> = z.strictObject({
     shots: z.array(whole).min(1),
     problems: count,
     paths: z.int().min(2),
-    rows: z.int().min(1).max(64),
+    rows: z.int().min(1).max(MOST_SLOTS),
   }),
 });
 

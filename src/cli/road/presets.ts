@@ -157,6 +157,6 @@ export const FULL: RoadPreset = {
     shots: [0, 1, 2, 4, 8],
     problems: 1000,
     paths: 16,
-    rows: 64,
+    rows: 256,
   },
 };
