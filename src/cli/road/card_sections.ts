@@ -3,7 +3,14 @@
  *
  * @module
  */
-import { ACADEMIC, type Flags, GRADES, LONG_STEPS, type ReasoningFound } from "./evaluate.ts";
+import {
+  ACADEMIC,
+  type Flags,
+  GRADES,
+  LONG_STEPS,
+  type ReasoningFound,
+  VOTE_TEMPERATURE,
+} from "./evaluate.ts";
 import { mcNemar } from "../../run/statistics.ts";
 import {
   academicMean,
@@ -234,7 +241,8 @@ function reasoning({ models }: CardData): Section | undefined {
   const ways: [string, (found: ReasoningFound) => Flags | undefined][] = [
     ["direct", ({ direct }) => direct],
     ["chain of thought", ({ steps }) => steps],
-    [`${LONG_STEPS} steps, one path`, ({ long }) => long?.one],
+    [`${LONG_STEPS} steps, one greedy path`, ({ long }) => long?.greedy],
+    [`${LONG_STEPS} steps, one sampled path`, ({ long }) => long?.one],
     [`${LONG_STEPS} steps, self-consistency of ${paths} paths`, ({ long }) => long?.votes],
   ];
   const rows: string[][] = ways.map(([words, of]) => [
@@ -247,7 +255,8 @@ function reasoning({ models }: CardData): Section | undefined {
   ]);
   const tests: [string, number, number][] = [
     ["McNemar, steps and direct", 1, 0],
-    ["McNemar, votes and one path", 3, 2],
+    ["McNemar, votes and a greedy path", 4, 2],
+    ["McNemar, votes and a sampled path", 4, 3],
   ];
   for (const [words, one, other] of tests) {
     const p = MODELS.map((name) => {
@@ -262,7 +271,8 @@ function reasoning({ models }: CardData): Section | undefined {
     text: [
       "The same sums and word problems of several steps each way. Pre-training has as many of both " +
       "forms, with the same tokens: only the order of number and steps differs. Problems of " +
-      `${LONG_STEPS} steps are longer than any in training.`,
+      `${LONG_STEPS} steps are longer than any in training; votes are those of paths sampled at ` +
+      `temperature ${VOTE_TEMPERATURE}, and a sampled path is the first of them.`,
     ],
     table: { head: ["", ...MODELS.map((name) => TITLES[name])], rows },
   };

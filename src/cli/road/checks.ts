@@ -78,7 +78,11 @@ export function checksOf(data: CardData): Check[] {
       taxBack(data),
     ],
     ["chain of thought", "30 points over direct answers", thoughts(data)],
-    ["self-consistency", "above a single path, McNemar's p below 0.05", votes(data)],
+    [
+      "self-consistency",
+      "above a single one of its sampled paths, McNemar's p below 0.05",
+      votes(data),
+    ],
     ["predictable scaling", "the largest model's loss foretold within 2 %", foretold(data)],
   ];
   const all = data.config.preset === "full" ? [...demo, ...full] : demo;

@@ -36,12 +36,13 @@ export type InstructionsFound = {
 /**
  * Answers to problems of several steps, the same directly and with the steps written. `long` are
  * problems of more steps than any that the model was trained on, where a path can still go wrong:
- * by one greedy path, and by votes of so many sampled ones. They are the base model's only.
+ * by votes of so many sampled paths, by the first of these alone, and by a greedy one. They are the base
+ * model's only.
  */
 export type ReasoningFound = {
   direct: Flags;
   steps: Flags;
-  long?: { one: Flags; votes: Flags };
+  long?: { greedy: Flags; one: Flags; votes: Flags };
   paths: number;
 };
 
@@ -64,7 +65,7 @@ const MOST_SAMPLES = 12;
 /** Operations of a long problem; of those to train on at most 5. */
 export const LONG_STEPS = 6;
 /** Self-consistency's temperature (Wang et al. 2022, section 3.1, has 0.5 to 0.7). */
-const VOTE_TEMPERATURE = 0.7;
+export const VOTE_TEMPERATURE = 0.7;
 
 /** Evaluates a stage's model. */
 export async function evaluateModel(
@@ -192,13 +193,14 @@ async function reasoning(
     { length: problems },
     (_, i) => road.world.longSum("test", i, LONG_STEPS),
   );
-  const one = isRight(long, await write(long, ANSWER_TOKENS, "long problems"));
+  const greedy = isRight(long, await write(long, ANSWER_TOKENS, "long problems"));
   const sampled = await write(long, ANSWER_TOKENS, "paths", {
     choices: paths,
     temperature: VOTE_TEMPERATURE,
     seed: road.config.seed,
   });
-  return { ...found, long: { one, votes: isRight(long, sampled.map(majority)) } };
+  const [one, votes] = [isRight(long, sampled), isRight(long, sampled.map(majority))];
+  return { ...found, long: { greedy, one, votes } };
 }
 
 /** The answer of most paths; of equals the one of the first path. */

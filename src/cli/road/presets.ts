@@ -106,7 +106,7 @@ export const FULL: RoadPreset = {
   responseTokens: 48,
   vocabSize: 1536,
   scaling: [
-    { layers: 2, channels: 64, heads: 2, steps: 1000 },
+    // Smaller ones have not yet learnt to copy, and would foretell too fast a fall.
     { layers: 3, channels: 96, heads: 3, steps: 1500 },
     { layers: 4, channels: 128, heads: 4, steps: 2200 },
     { layers: 5, channels: 160, heads: 5, steps: 3200 },
@@ -156,7 +156,7 @@ export const FULL: RoadPreset = {
     rules: 1000,
     shots: [0, 1, 2, 4, 8],
     problems: 1000,
-    paths: 16,
+    paths: 8,
     rows: 256,
   },
 };
