@@ -4,7 +4,8 @@
  *
  * @module
  */
-import type { Device, Kernel } from "../../src/gpu/device.ts";
+import type { Kernel } from "../../src/gpu/compiler.ts";
+import type { Device } from "../../src/gpu/device.ts";
 import { defineKernel, type KernelSource } from "../../src/gpu/kernel.ts";
 import { Plan, read, write } from "../../src/gpu/plan.ts";
 import { median, spread, timeTogether } from "../../src/gpu/profile.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { Device, NoAdapterError } from "../gpu/device.ts";
+import { NoAdapterError } from "../gpu/adapter.ts";
+import { Device } from "../gpu/device.ts";
 
 /** What `brachio doctor` found; printed as it is with `--json`. */
 export interface Report {

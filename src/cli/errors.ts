@@ -6,7 +6,7 @@
 
 import { CommanderError } from "commander";
 import { CannotError } from "../config/cannot.ts";
-import { NoAdapterError } from "../gpu/device.ts";
+import { NoAdapterError } from "../gpu/adapter.ts";
 
 /** Something the user asked for that cannot be: said without a stack, with status 2. */
 export class UsageError extends Error {

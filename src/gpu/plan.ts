@@ -9,7 +9,9 @@
  *
  * @module
  */
-import { type Device, type Kernel, writeScalar } from "./device.ts";
+import type { Kernel } from "./compiler.ts";
+import type { Device } from "./device.ts";
+import { writeScalar } from "./uniforms.ts";
 import { type BindingKind, type DType, paramsBytes } from "./kernel.ts";
 import { colour } from "./liveness.ts";
 import { ActivationPool } from "./pool.ts";

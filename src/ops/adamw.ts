@@ -6,7 +6,8 @@
  *
  * @module
  */
-import type { Device, Uniforms } from "../gpu/device.ts";
+import type { Device } from "../gpu/device.ts";
+import type { Uniforms } from "../gpu/uniforms.ts";
 import { defineKernel } from "../gpu/kernel.ts";
 import { grid, type Plan, read, readWrite, uniform } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";

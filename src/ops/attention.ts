@@ -8,7 +8,8 @@
  *
  * @module
  */
-import type { Device, Kernel } from "../gpu/device.ts";
+import type { Kernel } from "../gpu/compiler.ts";
+import type { Device } from "../gpu/device.ts";
 import { defineKernel, type KernelSource } from "../gpu/kernel.ts";
 import { type Binding, grid, type Plan, read, readWrite, texture, write } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";

@@ -3,7 +3,9 @@
  *
  * @module
  */
-import type { Device, Kernel, Uniforms } from "../gpu/device.ts";
+import type { Kernel } from "../gpu/compiler.ts";
+import type { Device } from "../gpu/device.ts";
+import type { Uniforms } from "../gpu/uniforms.ts";
 import { defineKernel } from "../gpu/kernel.ts";
 import { grid, type Plan, read, readWrite, uniform, write } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import type { Device, Uniforms } from "../gpu/device.ts";
+import type { Device } from "../gpu/device.ts";
+import type { Uniforms } from "../gpu/uniforms.ts";
 import { defineKernel } from "../gpu/kernel.ts";
 import { type Plan, read, readWrite, uniform, write } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 import { defineKernel, type KernelSource } from "../gpu/kernel.ts";
-import type { Device, Kernel } from "../gpu/device.ts";
+import type { Kernel } from "../gpu/compiler.ts";
+import type { Device } from "../gpu/device.ts";
 import { grid, type Plan, read, readWrite, write } from "../gpu/plan.ts";
 import type { Parameter, Tensor } from "../gpu/tensor.ts";
 import backwardPortable from "../../shaders/layernorm_backward_portable.wgsl" with { type: "text" };

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import type { Device, Kernel } from "../gpu/device.ts";
+import type { Kernel } from "../gpu/compiler.ts";
+import type { Device } from "../gpu/device.ts";
 import { defineKernel } from "../gpu/kernel.ts";
 import { grid, type Plan, read, readWrite, write } from "../gpu/plan.ts";
 import { defineStored } from "../gpu/storage.ts";

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { Device, Kernel } from "../gpu/device.ts";
+import type { Kernel } from "../gpu/compiler.ts";
+import type { Device } from "../gpu/device.ts";
 import { defineKernel, type KernelSource } from "../gpu/kernel.ts";
 import { defineStored } from "../gpu/storage.ts";
 import { grid, type Plan, read, readWrite, write } from "../gpu/plan.ts";

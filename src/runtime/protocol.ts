@@ -4,7 +4,8 @@
  * @module
  */
 import { CannotError } from "../config/cannot.ts";
-import { DeviceLostError, NoAdapterError, type OpenOptions } from "../gpu/device.ts";
+import { NoAdapterError } from "../gpu/adapter.ts";
+import { DeviceLostError, type OpenOptions } from "../gpu/device.ts";
 import type { StorageType } from "../gpu/storage.ts";
 import type { EngineOptions } from "../infer/engine.ts";
 import type { TextEvent, TextRequest } from "../infer/request.ts";

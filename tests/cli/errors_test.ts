@@ -1,7 +1,7 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { CommanderError } from "commander";
 import { describeFailure, UsageError } from "../../src/cli/errors.ts";
-import { NoAdapterError } from "../../src/gpu/device.ts";
+import { NoAdapterError } from "../../src/gpu/adapter.ts";
 
 Deno.test("describeFailure() gives what the user can cure one line and status 2", () => {
   assertEquals(describeFailure(new UsageError("--steps must be\n  positive")), {

@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
-import { Device, DeviceLostError, NoAdapterError } from "../../src/gpu/device.ts";
+import { NoAdapterError } from "../../src/gpu/adapter.ts";
+import { Device, DeviceLostError } from "../../src/gpu/device.ts";
 import { defineKernel } from "../../src/gpu/kernel.ts";
 import { gpuTest } from "../support/gpu.ts";
 import { SCALE } from "./shaders.ts";

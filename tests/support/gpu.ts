@@ -4,7 +4,8 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { Device, NoAdapterError, type OpenOptions } from "../../src/gpu/device.ts";
+import { NoAdapterError } from "../../src/gpu/adapter.ts";
+import { Device, type OpenOptions } from "../../src/gpu/device.ts";
 import { toHalves } from "../../src/gpu/storage.ts";
 import { readEnv } from "./system.ts";
 import type { Tensor } from "../../src/gpu/tensor.ts";
