@@ -4,7 +4,8 @@
  * @module
  */
 import { defineKernel } from "../src/gpu/kernel.ts";
-import { Plan, read, write } from "../src/gpu/plan.ts";
+import { read, write } from "../src/gpu/binding.ts";
+import { Plan } from "../src/gpu/plan.ts";
 import { median } from "../src/gpu/profile.ts";
 import copySource from "../shaders/bench_copy.wgsl" with { type: "text" };
 import { type Bench, check, timePlan } from "./harness.ts";

@@ -7,7 +7,8 @@
 import type { Kernel } from "../../src/gpu/compiler.ts";
 import type { Device } from "../../src/gpu/device.ts";
 import { defineKernel, type KernelSource } from "../../src/gpu/kernel.ts";
-import { Plan, read, write } from "../../src/gpu/plan.ts";
+import { read, write } from "../../src/gpu/binding.ts";
+import { Plan } from "../../src/gpu/plan.ts";
 import { median, spread, timeTogether } from "../../src/gpu/profile.ts";
 import { fromHalves, toHalves } from "../../src/gpu/storage.ts";
 import type { Tensor } from "../../src/gpu/tensor.ts";

@@ -5,7 +5,8 @@
  */
 import type { Device } from "./device.ts";
 import { defineKernel } from "./kernel.ts";
-import { grid, Plan, read, write } from "./plan.ts";
+import { grid, read, write } from "./binding.ts";
+import { Plan } from "./plan.ts";
 import copySource from "../../shaders/bench_copy.wgsl" with { type: "text" };
 import fmaSource from "../../shaders/bench_fma.wgsl" with { type: "text" };
 

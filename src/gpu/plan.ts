@@ -9,91 +9,25 @@
  *
  * @module
  */
+import { bindGroup } from "./bind_group.ts";
+import {
+  type Binding,
+  checkDispatch,
+  type Clear,
+  type Dispatch,
+  type DispatchOptions,
+  read,
+  write,
+  writes,
+} from "./binding.ts";
 import type { Kernel } from "./compiler.ts";
 import type { Device } from "./device.ts";
 import { writeScalar } from "./uniforms.ts";
-import { type BindingKind, type DType, paramsBytes } from "./kernel.ts";
+import type { DType } from "./kernel.ts";
 import { colour } from "./liveness.ts";
 import { ActivationPool } from "./pool.ts";
 import { ALIGNMENT_BYTES, Tensor } from "./tensor.ts";
 import { encodeCopy, slotRows, TextureCopies, type TextureCopy } from "./texture.ts";
-
-/** How a dispatch uses a tensor. */
-export interface Binding {
-  /** What is bound. */
-  readonly tensor: Tensor;
-  /** Checked against how the shader declares the binding. */
-  readonly access: "uniform" | "read" | "write" | "readWrite" | "texture";
-  /** For a texture, what holds the copy; set by the plan. */
-  readonly copy?: TextureCopy;
-}
-
-/** Binds for reading only. */
-export function read(tensor: Tensor): Binding {
-  return { tensor, access: "read" };
-}
-
-/** Binds for writing: whatever is read of it later is written by this dispatch. */
-export function write(tensor: Tensor): Binding {
-  return { tensor, access: "write" };
-}
-
-/** Binds for adding to or changing what is there. */
-export function readWrite(tensor: Tensor): Binding {
-  return { tensor, access: "readWrite" };
-}
-
-/** Binds for reading only a copy in a texture, which the plan makes. */
-export function texture(tensor: Tensor): Binding {
-  return { tensor, access: "texture" };
-}
-
-/** Binds scalars that change between submissions, see {@linkcode Device.uniforms}. */
-export function uniform(tensor: Tensor): Binding {
-  return { tensor, access: "uniform" };
-}
-
-/** What a dispatch is given. */
-export interface DispatchOptions {
-  /** Workgroups in x, y and z. */
-  groups: readonly [number, number?, number?];
-  /** By field of the shader's `Params`: all and only those. */
-  params?: Readonly<Record<string, number>>;
-  /** In the order of the shader's bindings after `params`. */
-  bindings: readonly Binding[];
-  /** For the profiler. Bytes default to one pass over every binding. */
-  work?: { flops?: number; bytes?: number };
-}
-
-/** A recorded dispatch. */
-export interface Dispatch {
-  /** Tells it from a recorded clear. */
-  readonly kind: "dispatch";
-  /** What runs. */
-  readonly kernel: Kernel;
-  /** Workgroups in x, y and z. */
-  readonly groups: readonly [number, number, number];
-  /** In the order of the shader's bindings after `params`. */
-  readonly bindings: readonly Binding[];
-  /** Offset of its `Params` in the plan's uniform buffer. */
-  readonly slotBytes: number;
-  /** Floating-point operations, for the profiler. */
-  readonly flops: number;
-  /** Bytes moved, for the profiler. */
-  readonly bytes: number;
-  /** Made when the plan is sealed. */
-  group?: GPUBindGroup;
-}
-
-/**
- * A recorded `clearBuffer`.
- *
- * @internal
- */
-interface Clear {
-  readonly kind: "clear";
-  readonly tensor: Tensor;
-}
 
 /** What a plan does, in order. */
 export type PlanItem = Dispatch | Clear | TextureCopy;
@@ -104,24 +38,6 @@ export interface PlanOptions {
   label: string;
   /** Whether ops put their backward on the tape. @default false */
   training?: boolean;
-}
-
-const KIND_OF: Readonly<Record<Binding["access"], BindingKind>> = {
-  uniform: "uniform",
-  read: "read",
-  write: "read_write",
-  readWrite: "read_write",
-  texture: "texture",
-};
-const READS: ReadonlySet<Binding["access"]> = new Set(["read", "texture"]);
-const WRITES: ReadonlySet<Binding["access"]> = new Set(["write", "readWrite"]);
-
-/** Workgroups of a 1-D dispatch folded into two dimensions; the shader guards the remainder. */
-export function grid(groups: number): [number, number, number] {
-  const MOST = 65_535; // the default maxComputeWorkgroupsPerDimension
-  if (groups <= MOST) return [Math.max(1, groups), 1, 1];
-  const y = Math.ceil(groups / MOST);
-  return [Math.ceil(groups / y), y, 1];
 }
 
 /** A recorded sequence of GPU work. */
@@ -172,54 +88,15 @@ export class Plan {
    */
   dispatch(kernel: Kernel, options: DispatchOptions): void {
     this.#assertRecording(`record ${kernel.label}`);
-    const { source } = kernel;
     const { params = {}, work = {} } = options;
-    let { bindings } = options;
-    const fail = (want: string, state: string): never => {
-      throw new RangeError(`Cannot record ${kernel.label}: ${want}: ${state}`);
-    };
-    const first = source.params.length > 0 ? 1 : 0;
-    if (bindings.length !== source.bindings.length - first) {
-      const names = source.bindings.slice(first).map(({ name }) => name).join(", ");
-      fail(`bindings ${names}`, `got ${bindings.length}`);
-    }
-    const seen = new Map<Tensor, Binding>();
-    bindings.forEach((binding, index) => {
-      const declared = source.bindings[index + first]!;
-      const { tensor, access } = binding;
-      const named = `"${declared.name}" (tensor "${tensor.label}")`;
-      if (tensor.destroyed) fail(`${named} live`, "it was released");
-      if (KIND_OF[access] !== declared.kind) {
-        fail(`${named} bound as ${declared.kind}`, `got ${access}`);
-      }
-      if (declared.dtype !== undefined && declared.dtype !== tensor.dtype) {
-        fail(`${named} of ${declared.dtype}`, `got ${tensor.dtype}`);
-      }
-      const most = this.device.limits.maxStorageBufferBindingSize;
-      if (tensor.sizeBytes > most) {
-        fail(
-          `${named} of at most ${most} bytes (maxStorageBufferBindingSize)`,
-          `${tensor.sizeBytes}`,
-        );
-      }
-      const other = seen.get(tensor);
-      if (other && !(READS.has(other.access) && READS.has(access))) {
-        fail(`${named} bound once where it is written`, `also as ${other.access}`);
-      }
-      seen.set(tensor, binding);
-    });
-    const groups = [options.groups[0], options.groups[1] ?? 1, options.groups[2] ?? 1] as const;
-    const most = this.device.limits.maxComputeWorkgroupsPerDimension;
-    if (groups.some((count) => !Number.isInteger(count) || count < 1 || count > most)) {
-      fail(`1 to ${most} workgroups a dimension`, `got (${groups.join(", ")})`);
-    }
+    const groups = checkDispatch(this.device.limits, kernel, options);
     const bytes = work.bytes ??
-      bindings.reduce(
+      options.bindings.reduce(
         (sum, { tensor, access }) => sum + tensor.sizeBytes * (access === "readWrite" ? 2 : 1),
         0,
       );
     const slotBytes = this.#writeParams(kernel, params);
-    bindings = this.#withCopies(bindings);
+    const bindings = this.#withCopies(options.bindings);
     this.items.push({
       kind: "dispatch",
       kernel,
@@ -236,7 +113,7 @@ export class Plan {
     const copied = bindings.flatMap(({ tensor, access }) => access === "texture" ? [tensor] : []);
     const { copies, made } = this.#copies.use(copied, this.items.length);
     this.items.push(...made);
-    for (const { tensor, access } of bindings) if (WRITES.has(access)) this.#copies.written(tensor);
+    for (const binding of bindings) if (writes(binding)) this.#copies.written(binding.tensor);
     if (copied.length === 0) return bindings;
     return bindings.map((binding) =>
       binding.access === "texture" ? { ...binding, copy: copies.get(binding.tensor)! } : binding
@@ -396,7 +273,8 @@ export class Plan {
     for (const item of this.items) {
       const used = item.kind === "dispatch" ? item.bindings.map((b) => b.tensor) : [item.tensor];
       for (const { root } of used) if (!this.#activations.has(root)) outside.add(root);
-      if (item.kind === "dispatch") this.#bind(item);
+      if (item.kind !== "dispatch") continue;
+      item.group = bindGroup(this.device, item, { plan: this.label, params: this.#uniforms });
     }
     this.#outside = [...outside];
     this.device.check(`seal plan "${this.label}"`);
@@ -435,59 +313,6 @@ export class Plan {
       }
     });
     return intervals;
-  }
-
-  #bind(item: Dispatch): void {
-    const { kernel } = item;
-    const buffers = item.bindings.filter(({ access }) => access !== "texture");
-    const ranges = buffers.map(({ tensor, access }) => {
-      const { buffer, offsetBytes } = tensor.storage;
-      const room = buffer.size - offsetBytes;
-      // Whole vec4s, as the shader may read; buffers and windows are padded to 16 bytes.
-      const sizeBytes = Math.min(Math.ceil(tensor.sizeBytes / 16) * 16, room);
-      return {
-        tensor,
-        writes: WRITES.has(access),
-        buffer,
-        offsetBytes,
-        sizeBytes,
-      };
-    });
-    for (const [index, a] of ranges.entries()) {
-      for (const b of ranges.slice(0, index)) {
-        if (a.buffer !== b.buffer || !(a.writes || b.writes)) continue;
-        const apart = a.offsetBytes >= b.offsetBytes + b.sizeBytes ||
-          b.offsetBytes >= a.offsetBytes + a.sizeBytes;
-        if (a.writes && b.writes && apart) continue;
-        const want = a.writes && b.writes
-          ? "writable bindings that do not overlap"
-          : "no buffer both read and written";
-        throw new RangeError(
-          `Cannot seal plan "${this.label}": ${kernel.label} with ${want}: ` +
-            `"${b.tensor.label}" and "${a.tensor.label}" share one`,
-        );
-      }
-    }
-    const bound = ranges.values();
-    const entries: GPUBindGroupEntry[] = item.bindings.map(({ copy }) => {
-      if (copy) return { binding: 0, resource: copy.texture!.createView() };
-      const { buffer, offsetBytes, sizeBytes } = bound.next().value!;
-      return { binding: 0, resource: { buffer, offset: offsetBytes, size: sizeBytes } };
-    });
-    if (kernel.source.params.length > 0) {
-      const size = paramsBytes(kernel.source);
-      entries.unshift({
-        binding: 0,
-        resource: { buffer: this.#uniforms!, offset: item.slotBytes, size },
-      });
-    }
-    entries.forEach((entry, binding) => entry.binding = binding);
-    this.device.counters.bindGroups++;
-    item.group = this.device.gpu.createBindGroup({
-      label: kernel.label,
-      layout: kernel.layout,
-      entries,
-    });
   }
 
   #writeParams(kernel: Kernel, params: Readonly<Record<string, number>>): number {

@@ -8,7 +8,8 @@
  */
 import type { Ceilings } from "./ceiling.ts";
 import type { Device } from "./device.ts";
-import type { Dispatch, Plan } from "./plan.ts";
+import type { Dispatch } from "./binding.ts";
+import type { Plan } from "./plan.ts";
 
 /** Time of all dispatches of one kernel in one replay. */
 export interface ProfileRow {

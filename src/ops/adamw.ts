@@ -9,7 +9,8 @@
 import type { Device } from "../gpu/device.ts";
 import type { Uniforms } from "../gpu/uniforms.ts";
 import { defineKernel } from "../gpu/kernel.ts";
-import { grid, type Plan, read, readWrite, uniform } from "../gpu/plan.ts";
+import { grid, read, readWrite, uniform } from "../gpu/binding.ts";
+import type { Plan } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import source from "../../shaders/adamw.wgsl" with { type: "text" };
 

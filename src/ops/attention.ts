@@ -11,7 +11,8 @@
 import type { Kernel } from "../gpu/compiler.ts";
 import type { Device } from "../gpu/device.ts";
 import { defineKernel, type KernelSource } from "../gpu/kernel.ts";
-import { type Binding, grid, type Plan, read, readWrite, texture, write } from "../gpu/plan.ts";
+import { type Binding, grid, read, readWrite, texture, write } from "../gpu/binding.ts";
+import type { Plan } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { fitsTexture, prefersTextures } from "../gpu/texture.ts";
 import boundsSource from "../../shaders/attention_bounds.wgsl" with { type: "text" };

@@ -11,7 +11,8 @@
  */
 import type { Device } from "../gpu/device.ts";
 import { defineStored, STORAGE_BYTES, type StorageType } from "../gpu/storage.ts";
-import { grid, type Plan, read, readWrite, write } from "../gpu/plan.ts";
+import { grid, read, readWrite, write } from "../gpu/binding.ts";
+import type { Plan } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import portableSource from "../../shaders/attention_cached_portable.wgsl" with { type: "text" };
 import rowsSource from "../../shaders/attention_cached_rows.wgsl" with { type: "text" };

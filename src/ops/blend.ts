@@ -4,7 +4,8 @@
  * @module
  */
 import { defineKernel } from "../gpu/kernel.ts";
-import { grid, type Plan, read, readWrite } from "../gpu/plan.ts";
+import { grid, read, readWrite } from "../gpu/binding.ts";
+import type { Plan } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import source from "../../shaders/blend.wgsl" with { type: "text" };
 

@@ -10,7 +10,8 @@
 import type { Device } from "../gpu/device.ts";
 import type { Uniforms } from "../gpu/uniforms.ts";
 import { defineKernel } from "../gpu/kernel.ts";
-import { grid, type Plan, read, uniform, write } from "../gpu/plan.ts";
+import { grid, read, uniform, write } from "../gpu/binding.ts";
+import type { Plan } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import metricsSource from "../../shaders/pair_metrics.wgsl" with { type: "text" };
 import scoreSource from "../../shaders/sequence_score.wgsl" with { type: "text" };

@@ -7,7 +7,8 @@
 import type { Device } from "../gpu/device.ts";
 import type { Uniforms } from "../gpu/uniforms.ts";
 import { defineKernel } from "../gpu/kernel.ts";
-import { type Plan, read, readWrite, uniform, write } from "../gpu/plan.ts";
+import { read, readWrite, uniform, write } from "../gpu/binding.ts";
+import type { Plan } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import philox from "../../shaders/philox.wgsl" with { type: "text" };
 import source from "../../shaders/dropout.wgsl" with { type: "text" };

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Device } from "../gpu/device.ts";
-import { grid } from "../gpu/plan.ts";
+import { grid } from "../gpu/binding.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 
 /** Threads of a workgroup in the element-wise shaders, their `WG_SIZE`. */

@@ -4,7 +4,8 @@
  * @module
  */
 import { defineKernel } from "../gpu/kernel.ts";
-import { type Plan, read, readWrite, write } from "../gpu/plan.ts";
+import { read, readWrite, write } from "../gpu/binding.ts";
+import type { Plan } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import backwardSource from "../../shaders/gelu_backward.wgsl" with { type: "text" };
 import forwardSource from "../../shaders/gelu_forward.wgsl" with { type: "text" };

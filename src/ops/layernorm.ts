@@ -6,7 +6,8 @@
 import { defineKernel, type KernelSource } from "../gpu/kernel.ts";
 import type { Kernel } from "../gpu/compiler.ts";
 import type { Device } from "../gpu/device.ts";
-import { grid, type Plan, read, readWrite, write } from "../gpu/plan.ts";
+import { grid, read, readWrite, write } from "../gpu/binding.ts";
+import type { Plan } from "../gpu/plan.ts";
 import type { Parameter, Tensor } from "../gpu/tensor.ts";
 import backwardPortable from "../../shaders/layernorm_backward_portable.wgsl" with { type: "text" };
 import backwardSource from "../../shaders/layernorm_backward.wgsl" with { type: "text" };

@@ -12,7 +12,8 @@
 import type { Device } from "../gpu/device.ts";
 import type { KernelSource } from "../gpu/kernel.ts";
 import { defineStored, STORAGE_BYTES, type StorageType } from "../gpu/storage.ts";
-import { type Binding, type Plan, read, readWrite, texture, write } from "../gpu/plan.ts";
+import { type Binding, read, readWrite, texture, write } from "../gpu/binding.ts";
+import type { Plan } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { fitsTexture, prefersTextures } from "../gpu/texture.ts";
 import { addSlices, SHARED_VARIANTS, TILE_VARIANTS } from "./matmul_tile.ts";

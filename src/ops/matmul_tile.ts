@@ -7,7 +7,8 @@
 import type { Kernel } from "../gpu/compiler.ts";
 import type { Device } from "../gpu/device.ts";
 import { defineKernel } from "../gpu/kernel.ts";
-import { grid, type Plan, read, readWrite, write } from "../gpu/plan.ts";
+import { grid, read, readWrite, write } from "../gpu/binding.ts";
+import type { Plan } from "../gpu/plan.ts";
 import { defineStored } from "../gpu/storage.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import formula from "../../shaders/gelu.wgsl" with { type: "text" };

@@ -7,7 +7,8 @@
  * @module
  */
 import { defineKernel } from "../gpu/kernel.ts";
-import { grid, type Plan, read, uniform, write } from "../gpu/plan.ts";
+import { grid, read, uniform, write } from "../gpu/binding.ts";
+import type { Plan } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import source from "../../shaders/pairwise.wgsl" with { type: "text" };
 import type { LossState } from "./cross_entropy.ts";

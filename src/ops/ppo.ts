@@ -10,7 +10,8 @@
 import type { Device } from "../gpu/device.ts";
 import type { Uniforms } from "../gpu/uniforms.ts";
 import { defineKernel } from "../gpu/kernel.ts";
-import { grid, type Plan, read, readWrite, uniform, write } from "../gpu/plan.ts";
+import { grid, read, readWrite, uniform, write } from "../gpu/binding.ts";
+import type { Plan } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import policySource from "../../shaders/ppo_policy.wgsl" with { type: "text" };
 import valueSource from "../../shaders/ppo_value.wgsl" with { type: "text" };

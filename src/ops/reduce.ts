@@ -4,7 +4,8 @@
  * @module
  */
 import { defineKernel } from "../gpu/kernel.ts";
-import { grid, type Plan, read, readWrite, write } from "../gpu/plan.ts";
+import { grid, read, readWrite, write } from "../gpu/binding.ts";
+import type { Plan } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import portableSource from "../../shaders/sum_portable.wgsl" with { type: "text" };
 import source from "../../shaders/sum.wgsl" with { type: "text" };

@@ -9,7 +9,8 @@
  */
 import type { Device } from "../gpu/device.ts";
 import { defineKernel } from "../gpu/kernel.ts";
-import { grid, type Plan, read, readWrite, write } from "../gpu/plan.ts";
+import { grid, read, readWrite, write } from "../gpu/binding.ts";
+import type { Plan } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import adjustSource from "../../shaders/logits_adjust.wgsl" with { type: "text" };
 import advanceSource from "../../shaders/sample_advance.wgsl" with { type: "text" };

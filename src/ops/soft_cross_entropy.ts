@@ -4,7 +4,8 @@
  * @module
  */
 import { defineKernel } from "../gpu/kernel.ts";
-import { grid, type Plan, read, readWrite, uniform, write } from "../gpu/plan.ts";
+import { grid, read, readWrite, uniform, write } from "../gpu/binding.ts";
+import type { Plan } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import source from "../../shaders/soft_cross_entropy.wgsl" with { type: "text" };
 import type { LossState } from "./cross_entropy.ts";

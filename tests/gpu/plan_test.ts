@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { Device } from "../../src/gpu/device.ts";
-import { grid, Plan, read, readWrite, uniform, write } from "../../src/gpu/plan.ts";
+import { grid, read, readWrite, uniform, write } from "../../src/gpu/binding.ts";
+import { Plan } from "../../src/gpu/plan.ts";
 import { ActivationPool } from "../../src/gpu/pool.ts";
 import type { Tensor } from "../../src/gpu/tensor.ts";
 import { gpuTest } from "../support/gpu.ts";

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { Device } from "../../src/gpu/device.ts";
-import { Plan, read, write } from "../../src/gpu/plan.ts";
+import { read, write } from "../../src/gpu/binding.ts";
+import { Plan } from "../../src/gpu/plan.ts";
 import { formatProfile, median, profile, timeTogether } from "../../src/gpu/profile.ts";
 import { gpuTest, testDevice } from "../support/gpu.ts";
 import { ADD, SCALE } from "./shaders.ts";

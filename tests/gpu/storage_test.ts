@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Device } from "../../src/gpu/device.ts";
-import { Plan, read, write } from "../../src/gpu/plan.ts";
+import { read, write } from "../../src/gpu/binding.ts";
+import { Plan } from "../../src/gpu/plan.ts";
 import { defineStored, fromHalves, MOST_F16, toHalves } from "../../src/gpu/storage.ts";
 import { gpuTest, poison } from "../support/gpu.ts";
 import { integers, normal } from "../support/random.ts";

@@ -1,6 +1,7 @@
 import { TENSOR_KERNELS } from "../../bench/gpu/tensor_products.ts";
 import { defineKernel } from "../../src/gpu/kernel.ts";
-import { Plan, read, write } from "../../src/gpu/plan.ts";
+import { read, write } from "../../src/gpu/binding.ts";
+import { Plan } from "../../src/gpu/plan.ts";
 import { specialize } from "../../src/gpu/specialize.ts";
 import { fromHalves, toHalves } from "../../src/gpu/storage.ts";
 import { matmulNn, matmulNt, matmulTn } from "../reference/matmul.ts";

@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { defineKernel } from "../../src/gpu/kernel.ts";
-import { Plan, read, texture, write } from "../../src/gpu/plan.ts";
+import { read, texture, write } from "../../src/gpu/binding.ts";
+import { Plan } from "../../src/gpu/plan.ts";
 import { ActivationPool } from "../../src/gpu/pool.ts";
 import { gpuTest } from "../support/gpu.ts";
 

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { Device } from "../../src/gpu/device.ts";
-import { Plan, read, readWrite, write } from "../../src/gpu/plan.ts";
+import { read, readWrite, write } from "../../src/gpu/binding.ts";
+import { Plan } from "../../src/gpu/plan.ts";
 import type { Tensor } from "../../src/gpu/tensor.ts";
 import { type Part, PartedReplay, type Turns } from "../../src/gpu/turns.ts";
 import { gpuTest } from "../support/gpu.ts";

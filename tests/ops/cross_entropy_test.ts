@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { Device, OpenOptions } from "../../src/gpu/device.ts";
 import { defineKernel } from "../../src/gpu/kernel.ts";
-import { Plan, read, readWrite, uniform, write } from "../../src/gpu/plan.ts";
+import { read, readWrite, uniform, write } from "../../src/gpu/binding.ts";
+import { Plan } from "../../src/gpu/plan.ts";
 import { crossEntropy, lossState } from "../../src/ops/cross_entropy.ts";
 import portableSource from "../../shaders/cross_entropy_portable.wgsl" with { type: "text" };
 import * as reference from "../reference/cross_entropy.ts";

@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { Device } from "../../src/gpu/device.ts";
 import { defineKernel } from "../../src/gpu/kernel.ts";
-import { Plan, read, write } from "../../src/gpu/plan.ts";
+import { read, write } from "../../src/gpu/binding.ts";
+import { Plan } from "../../src/gpu/plan.ts";
 import { lossState } from "../../src/ops/cross_entropy.ts";
 import { BLOCK, gradNorm, meanLoss, sum, type SumOptions } from "../../src/ops/reduce.ts";
 import portableSource from "../../shaders/sum_portable.wgsl" with { type: "text" };
