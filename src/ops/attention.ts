@@ -4,7 +4,8 @@
  *
  * out[t] = Σ_j dropout(softmax_j(q[t] · k[j] / √HS)) v[j] over the keys that query t sees. Scores
  * are never stored ("flash", Dao et al. 2022, https://arxiv.org/abs/2205.14135) or kept for the
- * backward ("materialised"); the result is the same to the bit.
+ * backward ("materialised"); the result is the same to the bit, but for a GPU's tiles, which keep no
+ * scores and sum in an order of their own.
  *
  * @module
  */

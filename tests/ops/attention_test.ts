@@ -6,7 +6,7 @@ import { attention, type AttentionOptions } from "../../src/ops/attention.ts";
 import { dropoutState } from "../../src/ops/dropout.ts";
 import { philox4x32, uniformFromU32 } from "../../src/random/philox.ts";
 import { attentionBackward, attentionForward } from "../reference/attention.ts";
-import { assertClose } from "../support/close.ts";
+import { assertBits, assertClose } from "../support/close.ts";
 import { gpuTest, poison } from "../support/gpu.ts";
 import { uniform } from "../support/random.ts";
 
@@ -223,15 +223,16 @@ for (const [suffix, options] of KINDS) {
     }
   }, options);
 
-  // A GPU's kernels keep no scores: others do it where they are asked for.
+  // A GPU's kernels keep no scores and add up in another order: others do it where they are asked for.
   if (options.tuning !== "gpu") {
     gpuTest(`attention()${suffix} gives the same bits flash and materialised`, async (device) => {
       const shape: Case = { B: 2, T: 65, NH: 3, HS: 32 };
       const { qkv, dout } = data(shape);
       const flash = await run(device, [{ ...shape, kind: "flash" }], qkv, dout);
       const materialised = await run(device, [{ ...shape, kind: "materialised" }], qkv, dout);
-      assertEquals(materialised, flash);
-    }, options);
+      assertBits(materialised.outs[0]!, flash.outs[0]!, "out");
+      assertBits(materialised.dqkv, flash.dqkv, "dqkv");
+    }, { ...options, tuning: "processor" });
   }
 
   gpuTest(`attention()${suffix} ignores what padding holds`, async (device) => {

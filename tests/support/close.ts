@@ -68,6 +68,31 @@ export function assertClose(
   );
 }
 
+/**
+ * Assert that two arrays are the same to the bit. `assertEquals` takes minutes to say how long ones
+ * differ.
+ * @throws {AssertionError} with how many differ, and the first
+ */
+export function assertBits(actual: Float32Array, expected: Float32Array, label = "values"): void {
+  const [got, want] = [actual, expected].map((x) =>
+    new Uint32Array(x.buffer, x.byteOffset, x.length)
+  ) as [Uint32Array, Uint32Array];
+  if (got.length !== want.length) {
+    throw new AssertionError(`${label}: lengths differ: got ${got.length}, want ${want.length}`);
+  }
+  let count = 0;
+  let first = -1;
+  for (let i = 0; i < got.length; i++) {
+    if (got[i] === want[i]) continue;
+    if (count++ === 0) first = i;
+  }
+  if (count === 0) return;
+  throw new AssertionError(
+    `${label}: the bits of ${count} of ${got.length} differ, first [${first}]: ` +
+      `got ${actual[first]}, want ${expected[first]}`,
+  );
+}
+
 /** max |actual - expected| / max |expected|: one figure for a report, not a test. */
 export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   let error = 0;

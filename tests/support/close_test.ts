@@ -1,5 +1,5 @@
 import { assertEquals, AssertionError, assertStringIncludes, assertThrows } from "@std/assert";
-import { assertClose, relativeError } from "./close.ts";
+import { assertBits, assertClose, relativeError } from "./close.ts";
 
 Deno.test("assertClose() passes within atol, rtol and bound", () => {
   assertClose(1, 1);
@@ -31,6 +31,17 @@ Deno.test("assertClose() says the label, the worst element and the first five", 
   );
   assertStringIncludes(error.message, "dinp: 7 of 8 differ (0 NaN); max error 60 at [6]: got 60");
   assertEquals(error.message.match(/^ {2}\[\d\]/gm)?.join(""), "  [1]  [2]  [3]  [4]  [5]");
+});
+
+Deno.test("assertBits() tells zeros apart and says what differs first", () => {
+  const of = (...values: number[]) => Float32Array.from(values);
+  assertBits(of(1, NaN, -0), of(1, NaN, -0));
+  assertThrows(() => assertBits(of(1), of(1, 2)), AssertionError, "lengths differ: got 1, want 2");
+  assertThrows(
+    () => assertBits(of(9, 1, -0, 3).subarray(1), of(1, 0, 4), "out"),
+    AssertionError,
+    "out: the bits of 2 of 3 differ, first [1]: got 0, want 0",
+  );
 });
 
 Deno.test("relativeError() is max error over max value", () => {
