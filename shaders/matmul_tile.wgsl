@@ -14,8 +14,8 @@
 // (ceil(N / COLUMNS), ceil(M / ROWS), slices). Needs N, lda, ldout, both columns and, for nt, K to
 // be multiples of 4; M and K are any.
 // The main loop has neither branch nor test: rows and columns beyond the edge are the last ones
-// again, found before the loop and never stored, and only whole goes run in it. The terms that are
-// left follow one by one.
+// again, found before the loop and never stored, and only whole goes run in it. With REST 1 the terms
+// that are left follow one by one; without, there are none, and no register is kept for them.
 // Both factors lie in workgroup memory in fours of rows (a) or columns (b), term by term, in arrays
 // of arrays: the compiler guards each index that it does not know, and knows all but the thread's.
 // A warp of 32 threads has 4 x 8 groups of 4 x 4 elements, so that it reads the fewest different
@@ -32,6 +32,7 @@ const EPILOGUE: u32 = 0u;
 const KEEP: u32 = 0u;
 const COLUMN_SUM: u32 = 0u;
 const PARTIAL: u32 = 0u;
+const REST: u32 = 1u; // 0: K is a multiple of GOES TERMS
 const HIGH: u32 = THREADS / WIDE; // threads one above the other
 const ROWS: u32 = 4u * RG * HIGH;
 const COLUMNS: u32 = 4u * CG * WIDE;
@@ -138,7 +139,8 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
   let N4 = params.N / 4u;
   let begin = min(wg.z * params.slice, params.K);
   let end = min(begin + params.slice, params.K);
-  let stop = begin + (end - begin) / (GOES * TERMS) * (GOES * TERMS); // where the main loop ends
+  let whole = begin + (end - begin) / (GOES * TERMS) * (GOES * TERMS);
+  let stop = select(whole, end, REST == 0u); // where the main loop ends
   let sums_b = COLUMN_SUM == 1u && wg.y == 0u && ty == 0u;
   var sum: array<vec4f, 4u * RG * CG>;
   var total: array<vec4f, CG>;
@@ -191,28 +193,18 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
         // @unroll
         for (var t = 0u; t < TERMS; t++) {
           var x: array<vec4f, RG>;
+          var y: array<vec4f, CG>;
+          // @unroll
+          for (var g = 0u; g < RG; g++) { x[g] = a_read(now, t, g, ty); }
+          // @unroll
+          for (var h = 0u; h < CG; h++) { y[h] = b_read(now, t, h, tx); }
           // @unroll
           for (var g = 0u; g < RG; g++) {
-            x[g] = vec4f(
-              a_tile[now][t][g][ty][0],
-              a_tile[now][t][g][ty][1],
-              a_tile[now][t][g][ty][2],
-              a_tile[now][t][g][ty][3],
-            );
-          }
-          // @unroll
-          for (var h = 0u; h < CG; h++) {
-            let y = vec4f(
-              b_tile[now][t][h][tx][0],
-              b_tile[now][t][h][tx][1],
-              b_tile[now][t][h][tx][2],
-              b_tile[now][t][h][tx][3],
-            );
             // @unroll
-            for (var g = 0u; g < RG; g++) {
+            for (var i = 0u; i < 4u; i++) {
               // @unroll
-              for (var i = 0u; i < 4u; i++) {
-                sum[(g * 4u + i) * CG + h] = fma(vec4f(x[g][i]), y, sum[(g * 4u + i) * CG + h]);
+              for (var h = 0u; h < CG; h++) {
+                sum[(g * 4u + i) * CG + h] = fma(vec4f(x[g][i]), y[h], sum[(g * 4u + i) * CG + h]);
               }
             }
           }
@@ -221,10 +213,7 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
         if (sums_b) {
           for (var t = 0u; t < TERMS; t++) {
             // @unroll
-            for (var h = 0u; h < CG; h++) {
-              let y = b_tile[now][t][h][tx];
-              total[h] += vec4f(y[0], y[1], y[2], y[3]);
-            }
+            for (var h = 0u; h < CG; h++) { total[h] += b_read(now, t, h, tx); }
           }
         }
         if (BUFFERS == 2u) { buffer ^= 1u; } else { workgroupBarrier(); }
@@ -237,7 +226,7 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
       }
     }
   }
-  for (var k = stop; k < end; k += TERMS) {
+  for (var k = stop; REST == 1u && k < end; k += TERMS) {
     // @unroll
     for (var i = 0u; i < A_LOADS; i++) {
       put_a(thread, i, 0u, a[a_at(thread, i, row, k, end - 1u)]);
@@ -250,8 +239,7 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_id) lid: vec
     for (var t = 0u; t < min(TERMS, end - k); t++) {
       // @unroll
       for (var h = 0u; h < CG; h++) {
-        let four = b_tile[0][t][h][tx];
-        let y = vec4f(four[0], four[1], four[2], four[3]);
+        let y = b_read(0u, t, h, tx);
         if (COLUMN_SUM == 1u) { total[h] += y; }
         // @unroll
         for (var g = 0u; g < RG; g++) {

@@ -170,7 +170,10 @@ function tileVariant(of: Layout, text: string): Variant {
     tile(shape, device) {
       const S = slices(shape, device);
       const { rows, columns, tune } = chooseTile(shape, S, device);
-      return { tune: { ...tune }, rows, columns, slices: S };
+      const { TERMS, GOES } = tune;
+      // A slice has whole goes where K has: its terms are a multiple of 16.
+      const REST = shape.K % (TERMS! * GOES!) === 0 ? 0 : 1;
+      return { tune: { ...tune, REST }, rows, columns, slices: S };
     },
   };
 }

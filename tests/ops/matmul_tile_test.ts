@@ -16,9 +16,9 @@ function takeTile(device: Device, layout: Layout, tile: Tile): void {
 /** What fills up to a multiple of four. */
 const rest = (count: number) => (4 - count % 4) % 4;
 
-/** Edges within a four, a tile and beyond one, amid margins; K of no, one and more whole goes. */
+/** Edges within a four, a tile and beyond one, amid margins; K of whole goes, of none, and between. */
 function cases(layout: Layout, f16: boolean): ProductCase[] {
-  const terms = layout === "nt" ? [4, 12, 20, 40, 44] : [1, 5, 15, 17, 40];
+  const terms = layout === "nt" ? [4, 20, 40, 44, 48] : [1, 15, 17, 40, 48];
   return terms.flatMap((K) =>
     ([[5, 132], [130, 4]] as const).map(([M, N]): ProductCase => ({
       ...{ layout, M, N, K, f16, outMargin: [4, 8] },
