@@ -6,7 +6,7 @@
 import type { Ceilings } from "../src/gpu/ceiling.ts";
 import type { Device } from "../src/gpu/device.ts";
 import type { Plan } from "../src/gpu/plan.ts";
-import { profile, spread } from "../src/gpu/profile.ts";
+import { profile, spread, timeTogether, WARM_MS } from "../src/gpu/profile.ts";
 
 /** Milliseconds of one run of a case: the middle of the samples and the range of the middle 80 %. */
 export interface Timing {
@@ -63,14 +63,21 @@ export interface BenchOutcome {
   readonly charts?: ReadonlyMap<string, string>;
 }
 
+/** How long a GPU works before a sample, whose clock may have fallen since it last did. */
+const warmMsOf = ({ tuning }: Device, quick: boolean) =>
+  tuning !== "gpu" ? 0 : quick ? WARM_MS / 6 : WARM_MS;
+
 /**
  * Times something that runs `times` times and waits for the last.
  *
- * The wait costs up to 10 ms in this runtime, so a sample repeats until it is long beside that.
+ * The wait costs up to 10 ms in this runtime, so a sample repeats until it is long beside that: with
+ * `quick`, a third of a sample may be that wait.
+ *
+ * @param options.warmMs How long it runs before the samples. @default 0
  */
 export async function time(
   run: (times: number) => Promise<void>,
-  { quick }: { quick: boolean },
+  { quick, warmMs = 0 }: { quick: boolean; warmMs?: number },
 ): Promise<Timing> {
   const sampleMs = quick ? 30 : 250;
   const count = quick ? 3 : 7;
@@ -85,17 +92,34 @@ export async function time(
     times = Math.max(times + 1, Math.min(times * 8, Math.ceil(times * 1.2 * sampleMs / elapsed)));
     elapsed = await once(times);
   }
+  for (let warm = 0; warm < warmMs;) warm += await once(times);
   const samples: number[] = [];
   for (let sample = 0; sample < count; sample++) samples.push(await once(times) / times);
   return { ...spread(samples), samples: count };
 }
 
 /** Times replays of a sealed plan. */
-export function timePlan(plan: Plan, options: { quick: boolean }): Promise<Timing> {
+export function timePlan(plan: Plan, { quick }: { quick: boolean }): Promise<Timing> {
   return time(async (times) => {
     for (let run = 0; run < times; run++) plan.replay();
     await plan.device.idle();
-  }, options);
+  }, { quick, warmMs: warmMsOf(plan.device, quick) });
+}
+
+/**
+ * Times the dispatches of a sealed plan by the device's own clock, one run a sample: short turns are as
+ * true as long ones. Where the device has no such clock, as {@linkcode timePlan} does.
+ */
+export async function timePlanByDevice(
+  plan: Plan,
+  { quick }: { quick: boolean },
+): Promise<Timing> {
+  const { device } = plan;
+  if (!device.features.has("timestamp-query")) return await timePlan(plan, { quick: false });
+  const onceMs = (await timeTogether([plan], 2, { warmMs: warmMsOf(device, quick) }))[0]!.at(-1)!;
+  const runs = Math.min(Math.max(Math.ceil((quick ? 15 : 60) / Math.max(onceMs, 1e-3)), 3), 1000);
+  const [times] = await timeTogether([plan], runs);
+  return { ...spread(times!), samples: runs };
 }
 
 /**

@@ -14,7 +14,7 @@ import {
   type BenchContext,
   type PeerRow,
   type Row,
-  timePlan,
+  timePlanByDevice,
   type Timing,
 } from "../harness.ts";
 import { sampled } from "../matmul.ts";
@@ -53,7 +53,10 @@ export const bench: Bench = {
 /** PyTorch's time over ours: the middle of the turns. */
 type Share = { name: string; share: number };
 
-/** Times a product and PyTorch's, one after the other and again, so that both meet the same clock. */
+/**
+ * Times a product and PyTorch's, one after the other and again. Each warms the card up first; ours goes
+ * by the device's clock, PyTorch's by the host's around calls that queue up.
+ */
 async function inTurns(context: BenchContext, size: ProductSize, torch: TorchGpu) {
   const { layout, M, N, K } = size;
   const work = { kind: "product", name: nameOf(size), layout, M, N, K, sampleMs: 30, samples: 3 };
@@ -112,7 +115,7 @@ async function runProduct(
     const direction = layout === "nn" ? "forward" : "gradient";
     const product = { name, direction, layout, M, N, K } as const;
     const errorShare = sampled(product, a.data, b.data, await device.read(out));
-    const timing = await timeTurns(() => timePlan(plan, { quick: true }));
+    const timing = await timeTurns(() => timePlanByDevice(plan, context));
     const flops = 2 * M * N * K;
     return { name, timing, flops, bytes: 4 * (M * K + K * N + M * N), errorShare };
   } finally {

@@ -7,7 +7,7 @@
 import { Device } from "../../src/gpu/device.ts";
 import { Plan } from "../../src/gpu/plan.ts";
 import { ActivationPool } from "../../src/gpu/pool.ts";
-import { median, spread, timeTogether } from "../../src/gpu/profile.ts";
+import { median, spread, timeTogether, WARM_MS } from "../../src/gpu/profile.ts";
 import { type Layout, matmulNn, matmulNt, matmulTn } from "../../src/ops/matmul.ts";
 import { setTiles, type Tile, TILE_CLASSES, tilesFor } from "../../src/ops/matmul_tile.ts";
 import { workingTiles } from "../../src/ops/matmul_tuning.ts";
@@ -85,7 +85,9 @@ async function timeTiles(
         `Cannot bench ${plan.label}: the bits of ${tiles[0]!.name}: element ${differs} differs`,
       );
     }
-    const onceMs = (await timeTogether(plans, 1)).flat().reduce((sum, ms) => sum + ms, 0);
+    const warmMs = quick ? WARM_MS / 6 : WARM_MS;
+    const once = await timeTogether(plans, 1, { warmMs });
+    const onceMs = once.flat().reduce((sum, ms) => sum + ms, 0);
     const most = quick ? LEAST_ROUNDS : MOST_ROUNDS;
     const rounds = Math.max(LEAST_ROUNDS, Math.min(most, Math.floor(ROUNDS_MS / onceMs)));
     const times = await timeTogether(plans, rounds);

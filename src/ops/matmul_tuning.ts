@@ -6,7 +6,7 @@
  */
 import { type Device, DeviceLostError } from "../gpu/device.ts";
 import { Plan } from "../gpu/plan.ts";
-import { median, timeTogether } from "../gpu/profile.ts";
+import { median, timeTogether, WARM_MS, warmUp } from "../gpu/profile.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { type Layout, matmulNn, matmulNt, matmulTn, type Product } from "./matmul.ts";
 import { setTiles, type Tile, TILE_CLASSES, type TileClass, tilesFor } from "./matmul_tile.ts";
@@ -56,7 +56,9 @@ const ROUNDS_MS = 60;
 const LEAST_ROUNDS = 3;
 const MOST_ROUNDS = 15;
 /** Where the device has no clock a sample is at least so long: to wait for it costs up to 10 ms. */
-const SAMPLE_MS = 30;
+const SAMPLE_MS = 60;
+/** Before a kind of product that is timed right after another: the clock is still up. */
+const WARM_STILL_MS = 100;
 
 /**
  * Chooses tiles for a device that is tuned as a GPU, from the store or by timing, and returns them.
@@ -72,12 +74,14 @@ export async function tuneMatmul(device: Device, store?: TileStore): Promise<Til
   const choices: Record<string, string> = {};
   for (const layout of ["nn", "nt", "tn"] as const) {
     let working: readonly Tile[] | undefined;
+    let warmMs = WARM_MS; // to compile takes long enough for a clock to fall
     for (const size of TILE_CLASSES) {
       const kind = `${layout} ${size}`;
       let tile = fits.find(({ name }) => name === known?.[kind]);
       if (!tile) {
         working ??= await workingTiles(device, layout, fits);
-        tile = await fastestTile(device, timedProduct(layout, size), working);
+        tile = await fastestTile(device, timedProduct(layout, size), working, warmMs);
+        warmMs = WARM_STILL_MS;
       }
       choices[kind] = tile.name;
       setTiles(device, kind, tile);
@@ -123,11 +127,12 @@ export async function workingTiles(
   });
 }
 
-/** The fastest of some tiles that work, timed in turns. */
+/** The fastest of some tiles that work, timed in turns after a GPU has run them for warmMs. */
 export async function fastestTile(
   device: Device,
   product: TimedProduct,
   tiles: readonly Tile[],
+  warmMs: number = WARM_MS,
 ): Promise<Tile> {
   const tensors = factors(device, product);
   const plans: Plan[] = [];
@@ -138,8 +143,8 @@ export async function fastestTile(
       await sealed(plan, product, tile, tensors);
     }
     const time = device.features.has("timestamp-query") ? timeTogether : timeByHost;
-    await time(plans, 1); // what has never run may be compiled, and a clock that rests wakes up
-    const firstMs = (await time(plans, 1)).map(median);
+    await time(plans, 1); // what has never run may be compiled
+    const firstMs = (await time(plans, 1, { warmMs })).map(median);
     const mostMs = HOPELESS * Math.min(...firstMs);
     const stay = tiles.flatMap((tile, index) =>
       firstMs[index]! <= mostMs ? [{ tile, plan: plans[index]!, ms: firstMs[index]! }] : []
@@ -179,20 +184,34 @@ async function sealed(
   await plan.seal();
 }
 
-/** As {@linkcode timeTogether}, by the host's clock: of as many replays as make a sample. */
-async function timeByHost(plans: readonly Plan[], rounds: number): Promise<number[][]> {
+/**
+ * As {@linkcode timeTogether}, by the host's clock: of as many runs as make a sample. They are submitted
+ * at once, as a submission each takes the host longer than a small product takes a large GPU.
+ */
+async function timeByHost(
+  plans: readonly Plan[],
+  rounds: number,
+  { warmMs = 0 }: { warmMs?: number } = {},
+): Promise<number[][]> {
   const run = async (plan: Plan, times: number) => {
     const start = performance.now();
-    for (let i = 0; i < times; i++) plan.replay();
+    const encoder = plan.device.gpu.createCommandEncoder();
+    for (let i = 0; i < times; i++) plan.encode(encoder);
+    plan.device.gpu.queue.submit([encoder.finish()]);
     await plan.device.idle();
     return performance.now() - start;
   };
+  if (plans[0]) {
+    await warmUp(plans[0].device, () => {
+      for (const plan of plans) plan.replay();
+    }, warmMs);
+  }
   const result = plans.map((): number[] => []);
   for (let round = 0; round < rounds; round++) {
     for (const [index, plan] of plans.entries()) {
       let times = 1;
       let ms = await run(plan, times);
-      while (ms < SAMPLE_MS && times < 4096) ms = await run(plan, times *= 4);
+      while (ms < SAMPLE_MS && times < 8192) ms = await run(plan, times *= 2);
       result[index]!.push(ms / times);
     }
   }
