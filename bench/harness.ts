@@ -133,7 +133,7 @@ export async function timeKernels(
   { quick, ceilings, errorShare }: Omit<BenchContext, "device" | "peers"> & { errorShare: number },
 ): Promise<Row[]> {
   const runs = quick ? 3 : 21;
-  const { rows } = await profile(plan, { runs, ceilings });
+  const { rows } = await profile(plan, { runs, ceilings, warmMs: warmMsOf(plan.device, quick) });
   return rows.flatMap(({ label, ms, lowMs, highMs, gflops, gbps }) => {
     const name = Object.entries(names).find(([prefix]) => label.startsWith(prefix))?.[1];
     if (name === undefined) return [];

@@ -8,7 +8,7 @@ import { attention } from "../../src/ops/attention.ts";
 import { attentionBackward, attentionForward } from "../../tests/reference/attention.ts";
 import { OpScope } from "../../tests/support/op.ts";
 import { normal } from "../../tests/support/random.ts";
-import { type Bench, type BenchContext, check, type Row, timePlan } from "../harness.ts";
+import { type Bench, type BenchContext, check, type Row, timePlanByDevice } from "../harness.ts";
 import { TorchGpu } from "../peers/torch_gpu.ts";
 import { sizes } from "./sizes.ts";
 
@@ -76,7 +76,7 @@ async function timed(context: BenchContext, { B, T, NH, HS }: Size, direction: D
       plan.keep(plan.gradient(qkv)!);
     }
     await plan.seal();
-    const timing = await timePlan(plan, context);
+    const timing = await timePlanByDevice(plan, context);
     // Two products forward, five backward (one of them computed again).
     const flops = (training ? 7 : 2) * 2 * B * NH * (T * (T + 1) / 2) * HS;
     return { timing, flops };

@@ -62,18 +62,20 @@ export function spread(values: readonly number[]): { ms: number; lowMs: number; 
 /**
  * Runs a sealed plan with a timestamp around every dispatch.
  *
+ * @param options.warmMs How long a GPU runs it before, see {@linkcode warmUp}. @default 0
  * @throws {Error} When the device has no timestamp queries.
  */
 export async function profile(
   plan: Plan,
-  options: { runs?: number; ceilings?: Ceilings } = {},
+  options: { runs?: number; ceilings?: Ceilings; warmMs?: number } = {},
 ): Promise<Profile> {
-  const { runs = 5, ceilings } = options;
+  const { runs = 5, ceilings, warmMs = 0 } = options;
   const { device } = plan;
   assertTimestamps(device, `profile plan "${plan.label}"`);
   const dispatches = plan.items.filter((item): item is Dispatch => item.kind === "dispatch");
-  plan.replay(); // warm: pipelines are compiled on their first dispatch
+  plan.replay(); // pipelines are compiled on their first dispatch
   await device.idle();
+  await warmUp(device, () => plan.replay(), warmMs);
 
   const replays: number[] = [];
   const encodes: number[] = [];
