@@ -58,7 +58,9 @@ const MOST_ROUNDS = 15;
 /** Where the device has no clock a sample is at least so long: to wait for it costs up to 10 ms. */
 const SAMPLE_MS = 60;
 /** Before a kind of product that is timed right after another: the clock is still up. */
-const WARM_STILL_MS = 100;
+const WARM_STILL_MS = 50;
+/** A device that did little for so long is taken to have lowered its clock. */
+const RESTED_MS = 500;
 
 /**
  * Chooses tiles for a device that is tuned as a GPU, from the store or by timing, and returns them.
@@ -127,7 +129,10 @@ export async function workingTiles(
   });
 }
 
-/** The fastest of some tiles that work, timed in turns after a GPU has run them for warmMs. */
+/**
+ * The fastest of some tiles that work, timed in turns after a GPU has run them for warmMs, or longer
+ * where they took long to compile.
+ */
 export async function fastestTile(
   device: Device,
   product: TimedProduct,
@@ -136,6 +141,7 @@ export async function fastestTile(
 ): Promise<Tile> {
   const tensors = factors(device, product);
   const plans: Plan[] = [];
+  const start = performance.now();
   try {
     for (const tile of tiles) {
       const plan = new Plan(device, { label: `tile ${tile.name}` });
@@ -144,7 +150,8 @@ export async function fastestTile(
     }
     const time = device.features.has("timestamp-query") ? timeTogether : timeByHost;
     await time(plans, 1); // what has never run may be compiled
-    const firstMs = (await time(plans, 1, { warmMs })).map(median);
+    const rested = performance.now() - start > RESTED_MS;
+    const firstMs = (await time(plans, 1, { warmMs: rested ? WARM_MS : warmMs })).map(median);
     const mostMs = HOPELESS * Math.min(...firstMs);
     const stay = tiles.flatMap((tile, index) =>
       firstMs[index]! <= mostMs ? [{ tile, plan: plans[index]!, ms: firstMs[index]! }] : []
