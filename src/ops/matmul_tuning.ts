@@ -49,6 +49,8 @@ const RECORD: Readonly<Record<Layout, typeof matmulNt>> = {
   nt: matmulNt,
   tn: matmulTn,
 };
+/** Counts up where kept choices must be made again: the kernel is another, or how it is timed. */
+const EDITION = 2;
 /** After the first round only tiles that took at most so many times the best one's time stay. */
 const HOPELESS = 1.5;
 /** Device time of the rounds of a product. */
@@ -70,7 +72,7 @@ const RESTED_MS = 500;
  */
 export async function tuneMatmul(device: Device, store?: TileStore): Promise<TileChoices> {
   if (device.tuning !== "gpu") return {};
-  const adapter = `${device.info.description} ${device.info.vendor}`;
+  const adapter = `${device.info.description} ${device.info.vendor} ${EDITION}`;
   const known = await store?.load(adapter);
   const fits = tilesFor(device);
   const choices: Record<string, string> = {};
