@@ -128,7 +128,7 @@ export const FULL: RoadPreset = {
   },
   experts: { epochs: 12, batchRows: 32, lr: 4e-4, dropout: 0, limit: 1000, keep: 1 },
   expertsOf: {
-    classification: { limit: 300 },
+    classification: { limit: 200 },
     // Half of the hypotheses are false: who learns to write them no longer sees that they are.
     entailment: { limit: 4000, epochs: 16, auxLmCoef: 0 },
   },
