@@ -1,9 +1,10 @@
 /**
  * The readback ring: values leave the GPU late, so that no step waits for them.
  *
- * `mapAsync` takes at least 10 ms and blocks JavaScript while the GPU is busy; maps that overlap
- * cost little. A step copies what it wants read into a slot and goes on; the values are taken two or
- * more steps later.
+ * `mapAsync` takes at least 10 ms and blocks JavaScript until the GPU has done all that was submitted;
+ * maps that overlap cost little. A step copies what it wants read into a slot and goes on; the values
+ * are taken two or more steps later. Where steps are short their slots are mapped together, so that
+ * the GPU has the next steps to do while JavaScript records.
  *
  * @module
  */
@@ -31,6 +32,9 @@ export class ReadbackRing<Tag> {
   readonly #device: Device;
   readonly #slots: Slot<Tag>[];
   readonly #slotBytes: number;
+  readonly #mapEveryMs: number;
+  #mappedMs = -Infinity; // when a map last returned
+  #unmapped = 0; // recorded slots
   #head = 0; // the next slot to record into
   #tail = 0; // the oldest slot not taken yet
   #held = 0;
@@ -39,12 +43,17 @@ export class ReadbackRing<Tag> {
   /**
    * A ring with all slots free.
    *
-   * @param options `slots` maps may be under way at once, each of up to `slotBytes`.
+   * @param options `slots` values may be under way at once, each of up to `slotBytes`; they are mapped
+   * once in `mapEveryMs`, or when half of the slots wait for it
    */
-  constructor(device: Device, options: { slots?: number; slotBytes?: number } = {}) {
-    const { slots = 16, slotBytes = 4096 } = options;
+  constructor(
+    device: Device,
+    options: { slots?: number; slotBytes?: number; mapEveryMs?: number } = {},
+  ) {
+    const { slots = 16, slotBytes = 4096, mapEveryMs = 0 } = options;
     this.#device = device;
     this.#slotBytes = slotBytes;
+    this.#mapEveryMs = mapEveryMs;
     this.#slots = Array.from({ length: slots }, () => ({
       staging: device.buffer(
         "readback",
@@ -92,12 +101,19 @@ export class ReadbackRing<Tag> {
     });
     slot.tag = tag;
     slot.state = "recorded";
+    this.#unmapped++;
     this.#head = (this.#head + 1) % this.#slots.length;
     this.#held++;
   }
 
-  /** Starts mapping what was recorded. Call it once the encoder is submitted; awaits nothing. */
+  /** Says that what was recorded is submitted; it is mapped now, or with what follows. */
   submitted(): void {
+    const isSoon = performance.now() - this.#mappedMs < this.#mapEveryMs;
+    if (!isSoon || 2 * this.#unmapped >= this.#slots.length) this.#map();
+  }
+
+  /** Starts mapping what was recorded and submitted. */
+  #map(): void {
     for (const slot of this.#slots) {
       if (slot.state !== "recorded") continue;
       slot.state = "mapping";
@@ -110,6 +126,8 @@ export class ReadbackRing<Tag> {
         },
       );
     }
+    this.#unmapped = 0;
+    this.#mappedMs = performance.now();
   }
 
   /** What has arrived, oldest first, without waiting. */
@@ -122,15 +140,13 @@ export class ReadbackRing<Tag> {
     return arrivals;
   }
 
-  /** Waits for the oldest value, undefined when none is under way. */
+  /** Waits for the oldest value, which was submitted; undefined when none is under way. */
   async next(): Promise<Arrival<Tag> | undefined> {
     if (this.#held === 0) return undefined;
     const slot = this.#slots[this.#tail]!;
+    if (slot.state === "recorded") this.#map();
     await slot.mapped;
     this.#assertWorking();
-    if (slot.state !== "mapped") {
-      throw new Error("Cannot read back: a submitted copy: submitted() was not called");
-    }
     return this.#unmap(slot);
   }
 

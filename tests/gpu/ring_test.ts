@@ -26,6 +26,26 @@ gpuTest("ReadbackRing: values arrive in order, with their tags and types", async
   for (const owned of [ring, loss, ids]) owned.destroy();
 });
 
+gpuTest("ReadbackRing: what is mapped together arrives in order, too", async (device) => {
+  const ring = new ReadbackRing<number>(device, { slots: 6, slotBytes: 16, mapEveryMs: 1e6 });
+  const loss = device.tensor("loss", [1]);
+  const seen: [number, number][] = [];
+  const note = ({ tag, values }: { tag: number; values: ArrayLike<number>[] }) =>
+    seen.push([tag, values[0]![0]!]);
+  for (let step = 0; step < 14; step++) {
+    device.write(loss, Float32Array.of(step));
+    if (ring.full) note((await ring.next())!);
+    const encoder = device.gpu.createCommandEncoder();
+    ring.record(encoder, [loss], step);
+    device.gpu.queue.submit([encoder.finish()]);
+    ring.submitted();
+    ring.take().forEach(note);
+  }
+  (await ring.drain()).forEach(note); // some of them were not mapped yet
+  assertEquals(seen, Array.from({ length: 14 }, (_, step) => [step, step]));
+  for (const owned of [ring, loss]) owned.destroy();
+});
+
 gpuTest("ReadbackRing: a full ring and too large a value are refused", async (device) => {
   const ring = new ReadbackRing<void>(device, { slots: 1, slotBytes: 16 });
   const small = device.tensor("small", [4]);
