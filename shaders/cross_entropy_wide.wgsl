@@ -2,9 +2,12 @@
 //   nll = log(sum of exp(logits[r, :V])) - logits[r, target]
 //   losses[start + r] = mask * nll
 //   logits[r, :V] = scale * mask * (softmax(logits[r, :V]) - onehot(target)),  logits[r, V:] = 0
-// One workgroup of WG_SIZE a row; dispatch grid(rows). With HELD 1 a thread keeps its UNROLL vectors
-// of the row in registers, UNROLL WG_SIZE >= ld / 4, and the row is read once; else two passes: an
-// online maximum and sum, then the gradient. The order of the sums is fixed by ld, LANES and WG_SIZE.
+// One workgroup of WG_SIZE a row; dispatch grid(rows). With HELD 1 a thread keeps its UNROLL
+// vectors of the row in registers, UNROLL WG_SIZE >= ld / 4, and the row is read once; else two
+// passes: an online maximum and sum, then the gradient. The order of the sums is fixed by ld, LANES
+// and WG_SIZE. WG_SIZE is up to 1,024 invocations, where the device was opened with so many (256
+// are granted everywhere): a row of 50,257 logits then fits registers, and an H200 moved the most
+// bytes with 512 and 1,024.
 // Where mask is 0 nothing is read: loss and gradient are 0, whatever the logits are. An unmasked
 // target outside [0, V) is never followed: its loss is 3.4e38 and its gradient 0.
 // Needs ld % 4 == 0 and subgroups of exactly LANES threads; WG_SIZE is a multiple of LANES.

@@ -2,7 +2,7 @@
 //   nn: out (M, N) = a (M, K) · b (K, N) [+ bias]
 //   nt: out (M, N) = a (M, K) · b (N, K)ᵀ
 //   tn: out (M, N) = a (K, M)ᵀ · b (K, N)
-// as the included layout says (matmul_tile_nn.wgsl and so on), then as EPILOGUE says:
+// as the included layout says (matmul_layout_nn.wgsl and so on), then as EPILOGUE says:
 //   0: out =    1: out +=    2: out = . + residual    3: out = gelu(.), tanh form    4: erf form
 // and with KEEP 1, beside (M, N) = the value before gelu; with COLUMN_SUM 1, beside (N) += sum over
 // k of b[k, :].
@@ -14,8 +14,8 @@
 // (ceil(N / COLUMNS), ceil(M / ROWS), slices). Needs N, lda, ldout, both columns and, for nt, K to
 // be multiples of 4; M and K are any.
 // The main loop has neither branch nor test: rows and columns beyond the edge are the last ones
-// again, found before the loop and never stored, and only whole goes run in it. With REST 1 the terms
-// that are left follow one by one; without, there are none, and no register is kept for them.
+// again, found before the loop and never stored, and only whole goes run in it. With REST 1 the
+// terms that are left follow one by one; without, there are none, and no register is kept for them.
 // Both factors lie in workgroup memory in fours of rows (a) or columns (b), term by term, in arrays
 // of arrays: the compiler guards each index that it does not know, and knows all but the thread's.
 // A warp of 32 threads has 4 x 8 groups of 4 x 4 elements, so that it reads the fewest different

@@ -3,9 +3,10 @@
 //   LAYOUT 0, nn: out (M, N) = a (M, K) · b (K, N)
 //   LAYOUT 1, nt: out (M, N) = a (M, K) · b (N, K)ᵀ
 //   LAYOUT 2, tn: out (M, N) = a (K, M)ᵀ · b (K, N)
-// A workgroup of WM x WN subgroups of 32 takes a tile of BM x BN elements, BK terms at a time through
-// workgroup memory, the next BK on their way from memory meanwhile. A tile lies there as its factor
-// does in memory, each row PAD halves apart from the next, so that rows begin in different banks.
+// A workgroup of WM x WN subgroups of 32 takes a tile of BM x BN elements, BK terms at a time
+// through workgroup memory, the next BK on their way from memory meanwhile. A tile lies there as
+// its factor does in memory, each row PAD halves apart from the next, so that rows begin in
+// different banks.
 // Dispatch (N / BN, M / BM); M, N and K are whole tiles. For Dawn: no other implementation has these
 // matrices.
 // Reads a, b: halves, 8 a vec4u. Writes out =.

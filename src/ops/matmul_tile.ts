@@ -16,9 +16,9 @@ import nnSharedSource from "../../shaders/matmul_nn_shared.wgsl" with { type: "t
 import ntSharedSource from "../../shaders/matmul_nt_shared.wgsl" with { type: "text" };
 import slicesSource from "../../shaders/matmul_slices.wgsl" with { type: "text" };
 import tileSource from "../../shaders/matmul_tile.wgsl" with { type: "text" };
-import tileNn from "../../shaders/matmul_tile_nn.wgsl" with { type: "text" };
-import tileNt from "../../shaders/matmul_tile_nt.wgsl" with { type: "text" };
-import tileTn from "../../shaders/matmul_tile_tn.wgsl" with { type: "text" };
+import tileNn from "../../shaders/matmul_layout_nn.wgsl" with { type: "text" };
+import tileNt from "../../shaders/matmul_layout_nt.wgsl" with { type: "text" };
+import tileTn from "../../shaders/matmul_layout_tn.wgsl" with { type: "text" };
 import type { Layout, Shape, Variant } from "./matmul.ts";
 
 const SLICES = defineKernel({
@@ -139,10 +139,18 @@ export type TileClass = typeof TILE_CLASSES[number];
 /** Tiles chosen by timing, by layout and class. */
 const chosen = new WeakMap<Device, Map<string, Tile>>();
 
-/** Makes products of a kind, "nn few" say, take a tile from now on. */
-export function setTiles(device: Device, kind: string, tile: Tile): void {
+/**
+ * Makes products of a kind, "nn few" say, take a tile from now on.
+ *
+ * @param tile undefined: as where nothing was timed
+ * @returns the one that was set before, to set it again
+ */
+export function setTiles(device: Device, kind: string, tile: Tile | undefined): Tile | undefined {
   const table = chosen.get(device) ?? new Map<string, Tile>();
-  chosen.set(device, table.set(kind, tile));
+  const before = table.get(kind);
+  if (tile) chosen.set(device, table.set(kind, tile));
+  else table.delete(kind);
+  return before;
 }
 
 /** The variants of a GPU's products. */

@@ -95,8 +95,13 @@ export async function tuneMatmul(device: Device, store?: TileStore): Promise<Til
   return choices;
 }
 
+/** Whole goes of any tile, and of none; both fill whole vec4s of a row. */
+const TRIED_TERMS = [64, 60];
+
 /**
- * The tiles whose kernel compiles and runs.
+ * The tiles whose kernels of f32 compile and run: one for a K of whole goes, one for the terms that
+ * are left. Slices, halves and what else a product does at its end are not tried. Leaves the tiles
+ * that are set as they are.
  *
  * @throws {Error} When there is none.
  */
@@ -105,14 +110,15 @@ export async function workingTiles(
   layout: Layout,
   tiles: readonly Tile[],
 ): Promise<readonly Tile[]> {
-  const product: TimedProduct = { layout, size: "few", M: 8, N: 8, K: 64 };
-  const tensors = factors(device, product);
+  const tried = TRIED_TERMS.map((K): TimedProduct => ({ layout, size: "few", M: 8, N: 8, K }));
+  const tensors = factors(device, tried[0]!); // large enough for all
   const working: Tile[] = [];
   let failure: unknown;
   for (const tile of tiles) {
     const plan = new Plan(device, { label: `tile ${tile.name}` });
     try {
-      await sealed(plan, product, tile, tensors);
+      for (const product of tried) record(plan, product, tile, tensors);
+      await plan.seal();
       plan.replay(); // a driver may compile only now
       await device.idle();
       device.check(`run tile ${tile.name}`);
@@ -133,7 +139,9 @@ export async function workingTiles(
 
 /**
  * The fastest of some tiles that work, timed in turns after a GPU has run them for warmMs, or longer
- * where they took long to compile.
+ * where they took long to compile. Leaves the tiles that are set as they are.
+ *
+ * @throws {Error} When one does not compile.
  */
 export async function fastestTile(
   device: Device,
@@ -148,7 +156,8 @@ export async function fastestTile(
     for (const tile of tiles) {
       const plan = new Plan(device, { label: `tile ${tile.name}` });
       plans.push(plan);
-      await sealed(plan, product, tile, tensors);
+      record(plan, product, tile, tensors);
+      await plan.seal();
     }
     const time = device.features.has("timestamp-query") ? timeTogether : timeByHost;
     await time(plans, 1); // what has never run may be compiled
@@ -182,15 +191,20 @@ function factors(device: Device, { M, N, K }: TimedProduct): [Tensor, Tensor, Te
   return [a, b, device.tensor("out", [M * N])];
 }
 
-async function sealed(
+/** Records a product by a tile; others of its kind keep theirs, also where this one throws. */
+function record(
   plan: Plan,
   { layout, size, ...product }: TimedProduct,
   tile: Tile,
   [a, b, out]: readonly [Tensor, Tensor, Tensor],
-): Promise<void> {
-  setTiles(plan.device, `${layout} ${size}`, tile);
-  RECORD[layout](plan, { a, b, out, ...product });
-  await plan.seal();
+): void {
+  const kind = `${layout} ${size}`;
+  const before = setTiles(plan.device, kind, tile);
+  try {
+    RECORD[layout](plan, { a, b, out, ...product });
+  } finally {
+    setTiles(plan.device, kind, before);
+  }
 }
 
 /**

@@ -63,7 +63,7 @@ gpuTest("matmulTn() sums the columns of b by every tile", async (device) => {
 }, OWN);
 
 gpuTest("slices have the same bits by every tile", async (device) => {
-  // The last slice has 262 terms: some whole goes, and some terms.
+  // Three slices of 272 terms and one of 214: whole goes, and 6 terms.
   const test: ProductCase = { layout: "tn", M: 70, N: 36, K: 1030, sharesTerms: true };
   Object.assign(test, { aMargin: [0, 2], accumulate: true, columnSum: true });
   let want: Awaited<ReturnType<typeof run>> | undefined;

@@ -1,4 +1,4 @@
-// matmul_tile_tn: as matmul_tile_nn, for out (M, N) = a (K, M)ᵀ · b (K, N): a's neighbours in
+// matmul_layout_tn: as matmul_layout_nn, for out (M, N) = a (K, M)ᵀ · b (K, N): a's neighbours in
 // memory are rows, b's are columns.
 alias a_four = vec4f;
 alias b_four = vec4f;
