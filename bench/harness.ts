@@ -115,7 +115,7 @@ export async function timePlanByDevice(
   { quick }: { quick: boolean },
 ): Promise<Timing> {
   const { device } = plan;
-  if (!device.features.has("timestamp-query")) return await timePlan(plan, { quick: false });
+  if (!device.features.has("timestamp-query")) return await timePlan(plan, { quick });
   const onceMs = (await timeTogether([plan], 2, { warmMs: warmMsOf(device, quick) }))[0]!.at(-1)!;
   const runs = Math.min(Math.max(Math.ceil((quick ? 15 : 60) / Math.max(onceMs, 1e-3)), 3), 1000);
   const [times] = await timeTogether([plan], runs);

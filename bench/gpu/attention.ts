@@ -29,15 +29,19 @@ export const bench: Bench = {
     );
     const torch = TorchGpu.start(context.peers);
     const rows: Row[] = [];
-    for (const { size, direction } of works) {
-      // The kernels are those of the bench; a reference in f64 of all its heads would take minutes.
-      const errorShare = await checked(context, { ...size, B: 1, T: Math.min(size.T, 512), NH: 1 });
-      const name = nameOf(size, direction);
-      const row = await timed(context, size, direction);
-      const peers = await torch.run({ kind: "attention", name, direction, ...size });
-      rows.push({ name, errorShare, ...row, peers });
+    try {
+      for (const { size, direction } of works) {
+        // The kernels are those of the bench; a reference in f64 of all heads would take minutes.
+        const small = { ...size, B: 1, T: Math.min(size.T, 512), NH: 1 };
+        const errorShare = await checked(context, small);
+        const name = nameOf(size, direction);
+        const row = await timed(context, size, direction);
+        const peers = await torch.run({ kind: "attention", name, direction, ...size });
+        rows.push({ name, errorShare, ...row, peers });
+      }
+    } finally {
+      await torch.close();
     }
-    await torch.close();
     return { rows };
   },
 };

@@ -13,8 +13,8 @@ import { Device } from "../../src/gpu/device.ts";
 export const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
 
 /** Which package, and how to come by it. */
-export const INSTALL =
-  "npm install --no-save webgpu@0.6.2 in the repository's folder, or BRACHIO_DAWN=<path of its dawn.node>";
+export const INSTALL = "npm install --no-save webgpu@0.6.2 in the repository's folder, " +
+  "or BRACHIO_DAWN=<path of its dawn.node>";
 
 /** Halves on NVIDIA's driver, matrices of subgroups, and clocks finer than 0.07 ms. */
 const TOGGLES = [

@@ -33,36 +33,39 @@ export const bench: Bench = {
     const torch = TorchGpu.start(context.peers);
     const rows: Row[] = [];
     const notes: string[] = [];
-    const fast = await Device.open({ fast: true });
-    for (const { title, model, rows: all, tokens } of decoding) {
-      for (const device of [context.device, fast]) {
-        const weights = new Weights(device, model, { trainable: false });
-        fill(weights, device);
-        const weightBytes = 4 * parameterCount(model);
-        const cacheBytes = cacheFor(device, model, MOST_ROWS, PROMPT_TOKENS + tokens);
-        const engine = Engine.create(device, weights, {
-          ...{ slots: MOST_ROWS, prefixCache: false, cacheBytes },
-        });
-        for (const count of all) {
-          const name = nameOf(title, count);
-          const row = await measure(engine, count, tokens, weightBytes);
-          const shown = device.fast ? `${name}, fast` : name;
-          const { layers, channels, heads, vocabSize, contextLength } = model;
-          const peers = await torch.run({
-            ...{ kind: "decoding", name, rows: count, tokens },
-            ...{ layers, channels, heads, vocabSize, contextLength },
+    try {
+      const fast = await Device.open({ fast: true });
+      for (const { title, model, rows: all, tokens } of decoding) {
+        for (const device of [context.device, fast]) {
+          const weights = new Weights(device, model, { trainable: false });
+          fill(weights, device);
+          const weightBytes = 4 * parameterCount(model);
+          const cacheBytes = cacheFor(device, model, MOST_ROWS, PROMPT_TOKENS + tokens);
+          const engine = Engine.create(device, weights, {
+            ...{ slots: MOST_ROWS, prefixCache: false, cacheBytes },
           });
-          rows.push({ name: shown, ...row, errorShare: 0, peers });
-          if (count > 1) continue;
-          const share = weightBytes / row.timing.ms / 1e6 / context.ceilings.copyGBps;
-          notes.push(`${shown}: weights at ${Math.round(100 * share)} % of the copy's bandwidth`);
+          for (const count of all) {
+            const name = nameOf(title, count);
+            const row = await measure(engine, count, tokens, weightBytes);
+            const shown = device.fast ? `${name}, fast` : name;
+            const { layers, channels, heads, vocabSize, contextLength } = model;
+            const peers = await torch.run({
+              ...{ kind: "decoding", name, rows: count, tokens },
+              ...{ layers, channels, heads, vocabSize, contextLength },
+            });
+            rows.push({ name: shown, ...row, errorShare: 0, peers });
+            if (count > 1) continue;
+            const share = weightBytes / row.timing.ms / 1e6 / context.ceilings.copyGBps;
+            notes.push(`${shown}: weights at ${Math.round(100 * share)} % of the copy's bandwidth`);
+          }
+          engine.destroy();
+          weights.destroy();
         }
-        engine.destroy();
-        weights.destroy();
       }
+      fast.close();
+    } finally {
+      await torch.close();
     }
-    fast.close();
-    await torch.close();
     return { rows, notes };
   },
 };

@@ -40,12 +40,15 @@ export const bench: Bench = {
     const torch = TorchGpu.start(context.peers);
     const rows: Row[] = [];
     const shares: Share[] = [];
-    for (const size of products) {
-      const { row, share } = await inTurns(context, size, torch);
-      rows.push(row);
-      if (share !== undefined) shares.push({ name: row.name, share });
+    try {
+      for (const size of products) {
+        const { row, share } = await inTurns(context, size, torch);
+        rows.push(row);
+        if (share !== undefined) shares.push({ name: row.name, share });
+      }
+    } finally {
+      await torch.close();
     }
-    await torch.close();
     return { rows, notes: verdict(shares) };
   },
 };
@@ -54,12 +57,12 @@ export const bench: Bench = {
 type Share = { name: string; share: number };
 
 /**
- * Times a product and PyTorch's, one after the other and again. Each warms the card up first; ours goes
- * by the device's clock, PyTorch's by the host's around calls that queue up.
+ * Times a product and PyTorch's, one after the other and again. Each warms the card up first and
+ * goes by the device's clock, ours around each run, PyTorch's around as many as take `sampleMs`.
  */
 async function inTurns(context: BenchContext, size: ProductSize, torch: TorchGpu) {
   const { layout, M, N, K } = size;
-  const work = { kind: "product", name: nameOf(size), layout, M, N, K, sampleMs: 30, samples: 3 };
+  const work = { kind: "product", name: nameOf(size), layout, M, N, K, sampleMs: 10, samples: 9 };
   const turns: { timing: Timing; peers: PeerRow[] }[] = [];
   const row = await runProduct(context, size, async (timeOnce) => {
     for (let turn = 0; turn < (context.quick ? 1 : TURNS); turn++) {
@@ -77,12 +80,12 @@ async function inTurns(context: BenchContext, size: ProductSize, torch: TorchGpu
   return { row: { ...row, peers: [{ peer, timing: middle(timings) }] }, share: median(ratios) };
 }
 
-/** The timing of several turns. */
+/** The timing of several turns: the middle of each figure, of their percentiles too. */
 function middle(timings: readonly Timing[]): Timing {
   return {
     ms: median(timings.map(({ ms }) => ms)),
-    lowMs: Math.min(...timings.map(({ lowMs }) => lowMs)),
-    highMs: Math.max(...timings.map(({ highMs }) => highMs)),
+    lowMs: median(timings.map(({ lowMs }) => lowMs)),
+    highMs: median(timings.map(({ highMs }) => highMs)),
     samples: timings.reduce((sum, { samples }) => sum + samples, 0),
   };
 }

@@ -9,7 +9,7 @@ import type { Device } from "../../src/gpu/device.ts";
 import { defineKernel, type KernelSource } from "../../src/gpu/kernel.ts";
 import { read, write } from "../../src/gpu/binding.ts";
 import { Plan } from "../../src/gpu/plan.ts";
-import { median, spread, timeTogether } from "../../src/gpu/profile.ts";
+import { median, spread, timeTogether, WARM_MS } from "../../src/gpu/profile.ts";
 import { fromHalves, toHalves } from "../../src/gpu/storage.ts";
 import type { Tensor } from "../../src/gpu/tensor.ts";
 import { matmulNn, matmulNt, matmulTn } from "../../src/ops/matmul.ts";
@@ -157,7 +157,8 @@ async function measure(
       }
     }
     const rounds = quick ? 3 : ROUNDS;
-    const times = await timeTogether(works.map(({ plan }) => plan), rounds);
+    const plans = works.map(({ plan }) => plan);
+    const times = await timeTogether(plans, rounds, { warmMs: quick ? WARM_MS / 6 : WARM_MS });
     const flops = 2 * M * N * K;
     return works.map(({ plan, errorShare }, index) => {
       const timing = { ...spread(times[index]!), samples: rounds };

@@ -32,11 +32,9 @@ export const bench: Bench = {
     weights.destroy();
     const { layers, channels, heads, vocabSize, contextLength } = model;
     const torch = TorchGpu.start(context.peers);
-    const peers = await torch.run({
-      ...{ kind: "training", name, B, T, peers: PEERS },
-      ...{ layers, channels, heads, vocabSize, contextLength },
-    });
-    await torch.close();
+    const work = { kind: "training", name, B, T, peers: PEERS } as const;
+    const peers = await torch.run({ ...work, layers, channels, heads, vocabSize, contextLength })
+      .finally(() => torch.close());
     notes.unshift(`the GPU is busy ${Math.round(100 * busy)} % of a step`);
     for (const peer of peers) {
       if (!("timing" in peer)) continue;

@@ -11,6 +11,10 @@ Kinds and what else they have:
     training   B, T, layers, channels, heads, vocabSize, contextLength
     decoding   the same sizes, rows, tokens
 float32 is without TF32, as our kernels are.
+
+Products and attention are timed by CUDA events around the repeats of a sample, so by the device's
+clock as ours are, without what the host waits for the last; the gaps between kernels that the host
+queues too late count. Training and decoding are timed by the host, which is part of their work.
 """
 
 import json
@@ -28,8 +32,35 @@ DEVICE = "cuda"
 WARM_S = 0.3
 
 
-def timed(run, sample_ms=100, samples=7):
-    """Median, 10th and 90th percentile in ms; a sample is as many runs as take sample_ms.
+def host_ms(run, times):
+    """A run's share of what the host takes to queue `times` of them and to wait for the last."""
+    start = time.perf_counter()
+    for _ in range(times):
+        run()
+    torch.cuda.synchronize()
+    return (time.perf_counter() - start) * 1e3 / times
+
+
+def device_ms(run, times):
+    """A run's share of what lies between two events of the device, before and after `times`."""
+    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    first.record()
+    for _ in range(times):
+        run()
+    last.record()
+    last.synchronize()
+    return first.elapsed_time(last) / times
+
+
+def spread(found):
+    """Median, 10th and 90th percentile (nearest rank): those of spread() in src/gpu/profile.ts."""
+    found = sorted(found)
+    low, high = (found[int(share * (len(found) - 1) + 0.5)] for share in (0.1, 0.9))
+    return {"ms": statistics.median(found), "lowMs": low, "highMs": high, "samples": len(found)}
+
+
+def timed(run, sample_ms=100, samples=7, clock=host_ms):
+    """The spread of `samples`, in ms a run; a sample is as many runs as take sample_ms.
 
     The card works for WARM_S before, as its clock falls while it has nothing to do.
     """
@@ -38,22 +69,9 @@ def timed(run, sample_ms=100, samples=7):
     begin, once = time.perf_counter(), 0
     while time.perf_counter() - begin < WARM_S:
         times = max(1, round(20 / max(once, 1e-2))) if once else 1
-        start = time.perf_counter()
-        for _ in range(times):
-            run()
-        torch.cuda.synchronize()
-        once = (time.perf_counter() - start) * 1e3 / times
+        once = host_ms(run, times)
     times = max(1, round(sample_ms / max(once, 1e-3)))
-    found = []
-    for _ in range(samples):
-        start = time.perf_counter()
-        for _ in range(times):
-            run()
-        torch.cuda.synchronize()
-        found.append((time.perf_counter() - start) * 1e3 / times)
-    found.sort()
-    return {"ms": statistics.median(found), "lowMs": found[0], "highMs": found[-1],
-            "samples": samples}
+    return spread([clock(run, times) for _ in range(samples)])
 
 
 def product(work):
@@ -62,7 +80,8 @@ def product(work):
     b = torch.rand((N, K) if layout == "nt" else (K, N), device=DEVICE) - 0.5
     left = a.T if layout == "tn" else a
     right = b.T if layout == "nt" else b
-    yield "PyTorch f32", timed(lambda: left @ right, work["sampleMs"], work["samples"])
+    yield "PyTorch f32", timed(
+        lambda: left @ right, work["sampleMs"], work["samples"], clock=device_ms)
 
 
 def attention(work):
@@ -82,7 +101,7 @@ def attention(work):
             torch.autograd.grad(out, (q, k, v), dout)
 
         try:
-            yield peer, timed(forward if work["direction"] == "forward" else both)
+            yield peer, timed(forward if work["direction"] == "forward" else both, clock=device_ms)
         except RuntimeError as error:
             yield peer, {"failure": str(error).split("\n")[0]}
 

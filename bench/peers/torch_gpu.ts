@@ -5,13 +5,20 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
-import type { PeerRow } from "../harness.ts";
+import type { PeerRow, Timing } from "../harness.ts";
 
 /** A piece of work by its name in the table; what else it has is said in `torch_gpu.py`. */
 export interface TorchWork {
   readonly name: string;
   readonly kind: "product" | "attention" | "training" | "decoding";
   readonly [size: string]: string | number | readonly string[];
+}
+
+/** What the script prints: a peer's time or failure, or that the work is done. */
+interface Answer extends Timing {
+  readonly peer: string;
+  readonly failure?: string;
+  readonly done?: boolean;
 }
 
 const SCRIPT = fileURLToPath(new URL("./torch_gpu.py", import.meta.url));
@@ -52,13 +59,17 @@ export class TorchGpu {
     const rows: PeerRow[] = [];
     try {
       const writer = this.#child.stdin.getWriter();
-      await writer.write(new TextEncoder().encode(JSON.stringify(work) + "\n"));
-      writer.releaseLock();
+      try {
+        await writer.write(new TextEncoder().encode(JSON.stringify(work) + "\n"));
+      } finally {
+        writer.releaseLock();
+      }
       for (;;) {
         const line = await this.#line();
         if (line === undefined) throw new Error("its process ended");
-        if (!line.startsWith("{")) continue;
-        const { peer, failure, ms, lowMs, highMs, samples, done } = JSON.parse(line);
+        const answer = parsed(line);
+        if (!answer) continue;
+        const { peer, failure, ms, lowMs, highMs, samples, done } = answer;
         if (done) return rows;
         rows.push(
           failure === undefined
@@ -67,6 +78,7 @@ export class TorchGpu {
         );
       }
     } catch (error) {
+      this.#kill(); // what it says on stderr ends with it
       const said = (await this.#errors)?.trim().split("\n").at(-1);
       this.#failure = said || (error as Error).message;
       return [...rows, { peer: "PyTorch", failure: this.#failure }];
@@ -87,11 +99,29 @@ export class TorchGpu {
     }
   }
 
+  #kill(): void {
+    try {
+      this.#child?.kill("SIGKILL");
+    } catch {
+      // It has ended by itself.
+    }
+  }
+
   /** Ends the process. */
   async close(): Promise<void> {
     if (!this.#child) return;
     await this.#child.stdin.close().catch(() => {}); // it may have ended by itself
     while (await this.#line() !== undefined);
     await this.#child.status;
+  }
+}
+
+/** A line of the script's; what else a library prints there, in braces or not, is none. */
+function parsed(line: string): Answer | undefined {
+  if (!line.startsWith("{")) return undefined;
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
   }
 }
