@@ -21,6 +21,7 @@ import { fileURLToPath } from "node:url";
 import { trainPretrain } from "../src/cli/train.ts";
 import { TASK_TOKENS } from "../src/data/task_tokens.ts";
 import type { Device } from "../src/gpu/device.ts";
+import { eventLoopTurn } from "../src/gpu/event_loop.ts";
 import { configFromJson } from "../src/model/config_json.ts";
 import { exists } from "../src/run/atomic.ts";
 import type { Checkpoint } from "../src/run/checkpoint.ts";
@@ -163,7 +164,7 @@ async function train(
     while (state.step < state.totalSteps) {
       await state.advance();
       state.stepper.take();
-      await new Promise((resolve) => setTimeout(resolve, 0));
+      await eventLoopTurn();
     }
     await state.stepper.drain();
     const { predicted } = await state.predict();

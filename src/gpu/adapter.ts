@@ -36,6 +36,11 @@ export interface OpenAdapter {
    * small, switched off or wrong.
    */
   readonly lanes: number;
+  /**
+   * Whether every subgroup has exactly so many threads, and a workgroup of several has them in order:
+   * where a driver chooses the size, its subgroups could be larger.
+   */
+  readonly evenSubgroups: boolean;
   /** What a shader with subgroup functions begins with here. */
   readonly enable: string;
 }
@@ -115,8 +120,10 @@ export async function openAdapter(options: AdapterOptions): Promise<OpenAdapter>
   const enable = features.has("subgroups") && await accepts(gpu, "enable subgroups;\n")
     ? "enable subgroups;\n"
     : "";
-  const lanes = features.has("subgroups") ? await usableLanes(gpu, adapter.info, enable) : 0;
-  return { gpu, info: adapter.info, features, lanes, enable };
+  const { lanes, evenSubgroups } = features.has("subgroups")
+    ? await usableLanes(gpu, adapter.info, enable)
+    : { lanes: 0, evenSubgroups: false };
+  return { gpu, info: adapter.info, features, lanes, evenSubgroups, enable };
 }
 
 /** Whether the implementation takes a directive that others refuse or need. */
@@ -130,14 +137,31 @@ async function accepts(gpu: GPUDevice, directive: string): Promise<boolean> {
  * The lanes that subgroup kernels may count on, proven on the device: with fewer than assumed they
  * would return NaN without an error.
  */
-async function usableLanes(gpu: GPUDevice, info: GPUAdapterInfo, enable: string): Promise<number> {
+async function usableLanes(
+  gpu: GPUDevice,
+  info: GPUAdapterInfo,
+  enable: string,
+): Promise<Pick<OpenAdapter, "lanes" | "evenSubgroups">> {
   const lanes = [32, 16, 8, 4].find((width) => width <= (info.subgroupMinSize ?? 0));
-  if (lanes === undefined) return 0;
-  // Each lane reads lane i's value for all i and adds up: known sums, or the built-ins are not to be
-  // trusted.
+  if (lanes === undefined) return { lanes: 0, evenSubgroups: false };
+  if (info.subgroupMaxSize === lanes && await groupsAre(gpu, { lanes, groups: 4, enable })) {
+    return { lanes, evenSubgroups: true };
+  }
+  const isUsable = await groupsAre(gpu, { lanes, groups: 1, enable });
+  return { lanes: isUsable ? lanes : 0, evenSubgroups: false };
+}
+
+/** Whether a workgroup is this many subgroups, thread t lane t % lanes of subgroup t / lanes. */
+async function groupsAre(
+  gpu: GPUDevice,
+  { lanes, groups, enable }: { lanes: number; groups: number; enable: string },
+): Promise<boolean> {
+  const threads = lanes * groups;
+  // Each thread reads lane i's value for all i and adds up: known sums, or the built-ins are not to
+  // be trusted.
   const code = `${enable}
 @group(0) @binding(0) var<storage, read_write> out: array<f32>;
-@compute @workgroup_size(${lanes}) fn main(@builtin(local_invocation_id) lid: vec3u) {
+@compute @workgroup_size(${threads}) fn main(@builtin(local_invocation_id) lid: vec3u) {
   let mine = f32(lid.x + 1u);
   var sum = 0.0;
   for (var i = 0u; i < ${lanes}u; i++) { sum += subgroupShuffle(mine, i) * f32(i + 1u); }
@@ -148,10 +172,13 @@ async function usableLanes(gpu: GPUDevice, info: GPUAdapterInfo, enable: string)
     layout: "auto",
     compute: { module: gpu.createShaderModule({ code }), entryPoint: "main" },
   });
-  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC;
-  const out = gpu.createBuffer({ size: 256, usage });
+  const size = Math.max(256, 4 * threads);
+  const out = gpu.createBuffer({
+    size,
+    usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC,
+  });
   const staging = gpu.createBuffer({
-    size: 256,
+    size,
     usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
   });
   try {
@@ -167,14 +194,17 @@ async function usableLanes(gpu: GPUDevice, info: GPUAdapterInfo, enable: string)
     );
     pass.dispatchWorkgroups(1);
     pass.end();
-    encoder.copyBufferToBuffer(out, 0, staging, 0, 256);
+    encoder.copyBufferToBuffer(out, 0, staging, 0, size);
     gpu.queue.submit([encoder.finish()]);
     const failed = await gpu.popErrorScope();
     await staging.mapAsync(GPUMapMode.READ);
-    const got = new Float32Array(staging.getMappedRange().slice(0, lanes * 4));
-    let want = lanes;
-    for (let i = 1; i <= lanes; i++) want += i * i + i;
-    return failed === null && got.every((value) => value === want) ? lanes : 0;
+    const got = new Float32Array(staging.getMappedRange().slice(0, 4 * threads));
+    return failed === null && got.every((value, thread) => {
+      const first = Math.floor(thread / lanes) * lanes;
+      let want = first + lanes;
+      for (let i = 0; i < lanes; i++) want += (first + i + 1) * (i + 2);
+      return value === want;
+    });
   } finally {
     out.destroy();
     staging.destroy();

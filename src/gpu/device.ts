@@ -62,6 +62,8 @@ export class Device {
   readonly features: ReadonlySet<Feature>;
   /** Threads in a workgroup of the subgroup kernels, as {@linkcode OpenAdapter.lanes}. */
   readonly lanes: number;
+  /** Whether a workgroup may be several subgroups, as {@linkcode OpenAdapter.evenSubgroups}. */
+  readonly evenSubgroups: boolean;
   /** Which kernels are preferred. */
   readonly tuning: Tuning;
   /** Whether the order of sums may depend on the number of rows. */
@@ -75,13 +77,14 @@ export class Device {
   readonly #none = new Map<string, Tensor>();
 
   private constructor(
-    { gpu, info, features, lanes, enable }: OpenAdapter,
+    { gpu, info, features, lanes, evenSubgroups, enable }: OpenAdapter,
     { tuning, fast = false }: OpenOptions,
   ) {
     this.gpu = gpu;
     this.info = info;
     this.features = features;
     this.lanes = lanes;
+    this.evenSubgroups = evenSubgroups;
     const isProcessor = info.isFallbackAdapter || (lanes > 0 && lanes <= PROCESSOR_LANES);
     this.fast = fast;
     this.tuning = tuning ?? (isProcessor ? "processor" : "gpu");
@@ -108,14 +111,6 @@ export class Device {
   /** Limits in force. */
   get limits(): GPUSupportedLimits {
     return this.gpu.limits;
-  }
-
-  /**
-   * Whether every subgroup of this adapter has exactly {@linkcode Device.lanes} threads, so that a
-   * workgroup may be several: where a driver chooses the size, its subgroups could be larger.
-   */
-  get evenSubgroups(): boolean {
-    return this.lanes > 0 && this.info.subgroupMaxSize === this.lanes;
   }
 
   /** The most threads that a workgroup of one dimension may have here, as a power of two. */

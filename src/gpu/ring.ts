@@ -15,7 +15,7 @@ interface Slot<Tag> {
   readonly staging: GPUBuffer;
   tag: Tag | undefined;
   readonly ranges: { dtype: string; atBytes: number; sizeBytes: number }[];
-  state: "free" | "recorded" | "mapping" | "mapped";
+  state: "free" | "recorded" | "submitted" | "mapping" | "mapped";
   mapped: Promise<void> | undefined;
 }
 
@@ -34,7 +34,7 @@ export class ReadbackRing<Tag> {
   readonly #slotBytes: number;
   readonly #mapEveryMs: number;
   #mappedMs = -Infinity; // when a map last returned
-  #unmapped = 0; // recorded slots
+  #unmapped = 0; // slots that are submitted and no more
   #head = 0; // the next slot to record into
   #tail = 0; // the oldest slot not taken yet
   #held = 0;
@@ -101,21 +101,25 @@ export class ReadbackRing<Tag> {
     });
     slot.tag = tag;
     slot.state = "recorded";
-    this.#unmapped++;
     this.#head = (this.#head + 1) % this.#slots.length;
     this.#held++;
   }
 
   /** Says that what was recorded is submitted; it is mapped now, or with what follows. */
   submitted(): void {
+    for (const slot of this.#slots) {
+      if (slot.state !== "recorded") continue;
+      slot.state = "submitted";
+      this.#unmapped++;
+    }
     const isSoon = performance.now() - this.#mappedMs < this.#mapEveryMs;
     if (!isSoon || 2 * this.#unmapped >= this.#slots.length) this.#map();
   }
 
-  /** Starts mapping what was recorded and submitted. */
+  /** Starts mapping what was submitted. */
   #map(): void {
     for (const slot of this.#slots) {
-      if (slot.state !== "recorded") continue;
+      if (slot.state !== "submitted") continue;
       slot.state = "mapping";
       slot.mapped = slot.staging.mapAsync(GPUMapMode.READ).then(
         () => {
@@ -140,11 +144,18 @@ export class ReadbackRing<Tag> {
     return arrivals;
   }
 
-  /** Waits for the oldest value, which was submitted; undefined when none is under way. */
+  /**
+   * Waits for the oldest value, undefined when none is under way.
+   *
+   * @throws {Error} When its copy was not submitted, or reading back has failed.
+   */
   async next(): Promise<Arrival<Tag> | undefined> {
     if (this.#held === 0) return undefined;
     const slot = this.#slots[this.#tail]!;
-    if (slot.state === "recorded") this.#map();
+    if (slot.state === "recorded") {
+      throw new Error("Cannot read back: a submitted copy: submitted() was not called");
+    }
+    if (slot.state === "submitted") this.#map();
     await slot.mapped;
     this.#assertWorking();
     return this.#unmap(slot);

@@ -20,10 +20,13 @@ export const CHUNK_ROWS = [32, 128, 512] as const;
 /** Rows of a chunk of several prompts. */
 const PACKED_ROWS = [32, 128] as const;
 
-/** The largest chunk while texts wait for their next token. */
+/** The largest chunk while texts wait for their next token, where people wait for them. */
 const MOST_ROWS_BESIDE = 128;
 
-/** So many slots are for batches, where nobody waits: chunks of many prompts are then larger. */
+/**
+ * So many slots are taken as a batch's, where nobody waits for a token: chunks of several prompts may
+ * then be as large as this, beside texts, too.
+ */
 const BATCH_SLOTS = 128;
 const BATCH_PACKED_ROWS = 512;
 

@@ -310,6 +310,7 @@ export class RuntimeCore {
     const over = turn.then(() => {}, () => {}).then(() => isOver = true);
     try {
       while (this.#jobs.isReady && this.#jobs.owedMs >= 0) {
+        // The 2 ms of a timer: what is over sooner did not wait for the GPU.
         const later = Promise.withResolvers<void>();
         const timer = setTimeout(later.resolve, 0);
         await Promise.race([over, later.promise]);

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { eventLoopTurn } from "../gpu/event_loop.ts";
 import type { TextEvent } from "../infer/request.ts";
 import type { CoreListener, RuntimeCore } from "./core.ts";
 import type { JobEvent, JobInfo } from "./jobs.ts";
@@ -115,14 +116,10 @@ export class RuntimeHost<Options> {
       this.#port.send({ kind: "opened", models: core.models(), status: core.status() });
     }
     while (!this.#isClosing) {
-      // Messages arrive between macrotasks only. A turn that has let a timer through, as engines and
-      // stages do, has let them through as well; another yield would cost two milliseconds.
-      const yielded = Promise.withResolvers<void>();
-      const timer = setTimeout(yielded.resolve, 0);
+      // Messages arrive between macrotasks only.
       const isBusy = await core.turn();
       if (isBusy || this.#hasNews) this.#flush();
-      if (!isBusy) clearTimeout(timer);
-      await (isBusy ? yielded.promise : this.#wake.promise);
+      await (isBusy ? eventLoopTurn() : this.#wake.promise);
       this.#wake = Promise.withResolvers();
     }
     await this.#close();

@@ -143,6 +143,7 @@ const SHAKESPEARE_CHAR_CPU: PretrainPreset = {
 /** nanoGPT's recipe for a GPU: `config/train_shakespeare_char.py` as it is. */
 const SHAKESPEARE_CHAR: PretrainPreset = {
   ...SHAKESPEARE_CHAR_CPU,
+  evalBatches: 200,
   steps: 5000,
   batchRows: 64,
   dropout: 0.2,

@@ -17,7 +17,8 @@ export function pretrainVariants(device: Device): Record<string, string> {
   return {
     matmul: "sequential, gradients in slices",
     attention: "by 32 keys",
-    rows: "by workgroups", // of losses, and of the gradients of layer norms' weights
+    // Of losses, entropies, and the gradients of layer norms' weights.
+    rows: device.evenSubgroups ? `by workgroups of ${device.mostThreads}` : "by subgroups",
     lanes,
   };
 }

@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { ReadbackRing } from "../../src/gpu/ring.ts";
 import { gpuTest } from "../support/gpu.ts";
 
@@ -39,7 +39,12 @@ gpuTest("ReadbackRing: what is mapped together arrives in order, too", async (de
     ring.record(encoder, [loss], step);
     device.gpu.queue.submit([encoder.finish()]);
     ring.submitted();
+    // The first is mapped at once, the next ones when half of the slots wait for it.
+    await device.idle();
+    await new Promise((resolve) => setTimeout(resolve, 30));
     ring.take().forEach(note);
+    if (step === 2) assertEquals(seen, [[0, 0]], "two wait to be mapped");
+    if (step === 3) assertEquals(seen.length, 4, "half of the slots waited");
   }
   (await ring.drain()).forEach(note); // some of them were not mapped yet
   assertEquals(seen, Array.from({ length: 14 }, (_, step) => [step, step]));
@@ -54,6 +59,7 @@ gpuTest("ReadbackRing: a full ring and too large a value are refused", async (de
   assertThrows(() => ring.record(encoder, [large]), RangeError, "at most 16 bytes a slot: got 20");
   ring.record(encoder, [small]);
   assertThrows(() => ring.record(encoder, [small]), RangeError, "all 1 are in use");
+  await assertRejects(() => ring.next(), Error, "submitted() was not called");
   device.gpu.queue.submit([encoder.finish()]);
   ring.submitted();
   await ring.drain();

@@ -1,9 +1,9 @@
 // The engine against the decoder's forward over whole texts, and against itself in other company.
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import type { Device } from "../../src/gpu/device.ts";
+import type { Device, Tuning } from "../../src/gpu/device.ts";
 import { CannotError } from "../../src/config/cannot.ts";
 import { bytesPerToken } from "../../src/infer/cache.ts";
-import { Engine, type EngineOptions, type TextHandle } from "../../src/infer/engine.ts";
+import { batchSlots, Engine, type EngineOptions, type TextHandle } from "../../src/infer/engine.ts";
 import type { ScoredToken, TextEvent, TextRequest } from "../../src/infer/request.ts";
 import type { Weights } from "../../src/model/parameters.ts";
 import { assertClose } from "../support/close.ts";
@@ -65,7 +65,7 @@ function engineTest(
     weights: Weights;
     engine: (options?: EngineOptions) => Engine;
   }) => Promise<void>,
-  options: { config?: typeof CONFIG; subgroups?: boolean } = {},
+  options: { config?: typeof CONFIG; subgroups?: boolean; tuning?: Tuning } = {},
 ): void {
   gpuTest(name, async (device) => {
     const weights = tinyWeights(device, options.config ?? CONFIG);
@@ -80,7 +80,10 @@ function engineTest(
       for (const made of engines) made.destroy();
       weights.destroy();
     }
-  }, { subgroups: options.subgroups ?? true });
+  }, {
+    subgroups: options.subgroups ?? true,
+    ...(options.tuning ? { tuning: options.tuning } : {}),
+  });
 }
 
 /** Prompts that end before, at and after the edges of blocks, tiles and chunks. */
@@ -437,19 +440,26 @@ engineTest("Engine says what does not fit", async ({ device, weights, engine }) 
   assertThrows(make({ cacheBytes: 2 ** 50 }), CannotError, "want at most");
 });
 
-engineTest("Engine writes the same texts with 256 slots as with 16", async (scope) => {
-  const requests = Array.from({ length: 70 }, (_, i): TextRequest => ({
-    prompt: ids(3 + i % 12, i),
-    maxTokens: 2 + i % 9,
-    choices: 4,
-    sampling: { temperature: 1, seed: i },
-  }));
-  const texts = (all: TextEvent[][]) =>
-    all.map((events) => [0, 1, 2, 3].map((choice) => idsOf(events, choice)));
-  const few = texts(await write(scope.engine(), ...requests));
-  const many = scope.engine({ slots: 256 });
-  assertEquals(texts(await write(many, ...requests)), few);
-});
+for (const tuning of ["processor", "gpu"] as const) {
+  const suffix = tuning === "gpu" ? " with a GPU's kernels" : "";
+
+  engineTest(`Engine writes the same texts with 256 slots as with 16${suffix}`, async (scope) => {
+    const requests = Array.from({ length: 70 }, (_, i): TextRequest => ({
+      prompt: ids(3 + i % 12, i),
+      maxTokens: 2 + i % 9,
+      choices: 4,
+      sampling: { temperature: 1, seed: i },
+    }));
+    const texts = (all: TextEvent[][]) =>
+      all.map((events) => [0, 1, 2, 3].map((choice) => idsOf(events, choice)));
+    const few = texts(await write(scope.engine(), ...requests));
+    const many = scope.engine({ slots: batchSlots(scope.device) * (tuning === "gpu" ? 1 : 4) });
+    await many.warmUp();
+    const { buffers, bindGroups, pipelines } = scope.device.counters;
+    assertEquals(texts(await write(many, ...requests)), few);
+    assertEquals({ ...scope.device.counters }, { buffers, bindGroups, pipelines });
+  }, { tuning });
+}
 
 engineTest("Engine makes no buffer or bind group once it is warm", async (scope) => {
   const engine = scope.engine();

@@ -172,7 +172,7 @@ export const roadSchema: z.ZodType<RoadConfig> = z.strictObject({
     entailment: settings.optional(),
     similarity: settings.optional(),
     choice: settings.optional(),
-  }),
+  }).default({}), // roads that began without it are told what differs
   expertControls: z.boolean(),
   sft: settings,
   reward: settings,

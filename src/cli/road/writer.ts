@@ -56,21 +56,19 @@ export class Writer {
   readonly tokenizer: Tokenizer;
   /** Of the run. */
   readonly model: ModelConfig;
-  readonly #weights: Weights;
   readonly #engine: Engine;
-  readonly #pool: ActivationPool;
   readonly #scorer: SequenceScorer;
+  readonly #owned: DisposableStack;
 
   private constructor(
-    tokenizer: Tokenizer,
-    { device, weights, rows }: { device: Device; weights: Weights; rows: number },
+    parts: { tokenizer: Tokenizer; model: ModelConfig; engine: Engine; scorer: SequenceScorer },
+    owned: DisposableStack,
   ) {
-    this.tokenizer = tokenizer;
-    this.model = weights.config;
-    this.#weights = weights;
-    this.#engine = Engine.create(device, weights, { slots: rows });
-    this.#pool = new ActivationPool(device);
-    this.#scorer = new SequenceScorer(device, weights, SCORED_ROWS, this.#pool);
+    this.tokenizer = parts.tokenizer;
+    this.model = parts.model;
+    this.#engine = parts.engine;
+    this.#scorer = parts.scorer;
+    this.#owned = owned;
   }
 
   /** Loads a run's decoder. @throws {CannotError} When there is no such checkpoint. */
@@ -84,16 +82,19 @@ export class Writer {
     },
   ): Promise<Writer> {
     const checkpoint = await (await Run.open(root, run)).checkpoint(which);
-    const config = configFromJson(await checkpoint.json("config.json"));
+    const model = configFromJson(await checkpoint.json("config.json"));
     const tokenizer = loadTokenizer(await checkpoint.text("tokenizer.json"));
-    const weights = new Weights(device, config, { trainable: false });
-    try {
-      loadWeights(device, checkpoint, weights);
-      return new Writer(tokenizer, { device, weights, rows });
-    } catch (error) {
-      weights.destroy();
-      throw error;
-    }
+    using cleanup = new DisposableStack();
+    const own = <T extends { destroy(): void }>(thing: T): T => {
+      cleanup.defer(() => thing.destroy());
+      return thing;
+    };
+    const weights = own(new Weights(device, model, { trainable: false }));
+    loadWeights(device, checkpoint, weights);
+    const engine = own(Engine.create(device, weights, { slots: rows }));
+    const pool = own(new ActivationPool(device));
+    const scorer = own(new SequenceScorer(device, weights, SCORED_ROWS, pool));
+    return new Writer({ tokenizer, model, engine, scorer }, cleanup.move());
   }
 
   /** The texts of each prompt, in order; none of a prompt that fills the context. */
@@ -191,9 +192,6 @@ export class Writer {
 
   /** Gives the GPU's memory back. */
   destroy(): void {
-    this.#engine.destroy();
-    this.#scorer.destroy();
-    this.#pool.destroy();
-    this.#weights.destroy();
+    this.#owned.dispose();
   }
 }

@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { checkStages, roadConfig } from "../../../src/cli/road/config.ts";
+import { checkStages, roadConfig, roadSchema } from "../../../src/cli/road/config.ts";
 
 for (const preset of ["demo", "full"] as const) {
   Deno.test(`the stages of ${preset} take their settings`, async () => {
@@ -13,6 +13,11 @@ Deno.test("one task's settings go over those of all tasks", async () => {
   const set = ["experts.epochs=3", "expertsOf.choice.epochs=5"];
   const { experts, expertsOf } = await roadConfig("demo", { set });
   assertEquals([experts.epochs, expertsOf.choice?.epochs], [3, 5]);
+});
+
+Deno.test("a road that began before tasks had settings of their own can be read", async () => {
+  const { expertsOf: _, ...older } = await roadConfig("full", {});
+  assertEquals(roadSchema.parse(older).expertsOf, {});
 });
 
 Deno.test("settings that no stage takes are found before the first stage", async () => {
