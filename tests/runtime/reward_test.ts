@@ -1,4 +1,5 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { eventLoopTurn } from "../../src/gpu/event_loop.ts";
 import { type CoreOptions, RuntimeCore } from "../../src/runtime/core.ts";
 import { openLocal } from "../../src/runtime/local.ts";
 import { SilentEngine } from "../../src/runtime/silent_engine.ts";
@@ -50,10 +51,12 @@ Deno.test("a held version scores after a swap; new requests have the new one", a
   // The version goes with its last hold, and a rollback is one call.
   old.release();
   young.release();
+  while (!backend.log.includes("-rm@1")) await eventLoopTurn();
   assertEquals((await runtime.swap("rm", 1)).step, 1);
   const again = await runtime.holdReward("rm");
   assertEquals([again.model.id, await again.score(dialogues(4))], ["rm@1", [4.5]]);
   again.release();
+  while (!backend.log.includes("-rm@3")) await eventLoopTurn();
   assertEquals(backend.log.filter((line) => line.startsWith("-rm")), ["-rm@1", "-rm@3"]);
   await runtime.close();
 });
