@@ -1,3 +1,4 @@
+// Kernels without subgroups, so that other subgroup sizes need not see them: in a folder of their own.
 import { assert, assertEquals } from "@std/assert";
 import type { Device } from "../../src/gpu/device.ts";
 import type { Layout } from "../../src/ops/matmul.ts";

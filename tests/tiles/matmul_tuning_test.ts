@@ -1,3 +1,4 @@
+// Kernels without subgroups, so that other subgroup sizes need not see them: in a folder of their own.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
   fastestTile,
