@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { eventLoopTurn } from "../gpu/event_loop.ts";
 import type { Part, Turns } from "../gpu/turns.ts";
 import type { StepOwner } from "./jobs.ts";
 import { type JobEvent, type JobInfo, type JobKind, JobQueue } from "./jobs.ts";
@@ -174,9 +173,9 @@ export class JobTurns implements StepOwner {
     if (this.#closed) throw this.#closed;
     if (leave) return leave;
     if (!this.#isSmall) {
-      // Messages come in between macrotasks only.
+      // Messages come in between macrotasks only; the 2 ms of a timer are left to texts.
       if (performance.now() - this.#breathedMs < BREATH_MS) return { ms: undefined };
-      await eventLoopTurn();
+      await new Promise((resolve) => setTimeout(resolve, 0));
       this.#breathedMs = performance.now();
       if (this.#closed) throw this.#closed;
       if (!this.#isSmall) return { ms: undefined };
