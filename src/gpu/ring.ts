@@ -1,10 +1,9 @@
 /**
  * The readback ring: values leave the GPU late, so that no step waits for them.
  *
- * `mapAsync` takes at least 10 ms and blocks JavaScript until the GPU has done all that was submitted;
- * maps that overlap cost little. A step copies what it wants read into a slot and goes on; the values
- * are taken two or more steps later. Where steps are short their slots are mapped together, so that
- * the GPU has the next steps to do while JavaScript records.
+ * `mapAsync` takes at least 10 ms and blocks JavaScript while the GPU is busy; maps that overlap
+ * cost little. A step copies what it wants read into a slot and goes on; the values are taken two or
+ * more steps later.
  *
  * @module
  */
@@ -15,7 +14,7 @@ interface Slot<Tag> {
   readonly staging: GPUBuffer;
   tag: Tag | undefined;
   readonly ranges: { dtype: string; atBytes: number; sizeBytes: number }[];
-  state: "free" | "recorded" | "submitted" | "mapping" | "mapped";
+  state: "free" | "recorded" | "mapping" | "mapped";
   mapped: Promise<void> | undefined;
 }
 
@@ -32,9 +31,6 @@ export class ReadbackRing<Tag> {
   readonly #device: Device;
   readonly #slots: Slot<Tag>[];
   readonly #slotBytes: number;
-  readonly #mapEveryMs: number;
-  #mappedMs = -Infinity; // when a map last returned
-  #unmapped = 0; // slots that are submitted and no more
   #head = 0; // the next slot to record into
   #tail = 0; // the oldest slot not taken yet
   #held = 0;
@@ -43,17 +39,12 @@ export class ReadbackRing<Tag> {
   /**
    * A ring with all slots free.
    *
-   * @param options `slots` values may be under way at once, each of up to `slotBytes`; they are mapped
-   * once in `mapEveryMs`, or when half of the slots wait for it
+   * @param options `slots` maps may be under way at once, each of up to `slotBytes`.
    */
-  constructor(
-    device: Device,
-    options: { slots?: number; slotBytes?: number; mapEveryMs?: number } = {},
-  ) {
-    const { slots = 16, slotBytes = 4096, mapEveryMs = 0 } = options;
+  constructor(device: Device, options: { slots?: number; slotBytes?: number } = {}) {
+    const { slots = 16, slotBytes = 4096 } = options;
     this.#device = device;
     this.#slotBytes = slotBytes;
-    this.#mapEveryMs = mapEveryMs;
     this.#slots = Array.from({ length: slots }, () => ({
       staging: device.buffer(
         "readback",
@@ -105,21 +96,10 @@ export class ReadbackRing<Tag> {
     this.#held++;
   }
 
-  /** Says that what was recorded is submitted; it is mapped now, or with what follows. */
+  /** Starts mapping what was recorded. Call it once the encoder is submitted; awaits nothing. */
   submitted(): void {
     for (const slot of this.#slots) {
       if (slot.state !== "recorded") continue;
-      slot.state = "submitted";
-      this.#unmapped++;
-    }
-    const isSoon = performance.now() - this.#mappedMs < this.#mapEveryMs;
-    if (!isSoon || 2 * this.#unmapped >= this.#slots.length) this.#map();
-  }
-
-  /** Starts mapping what was submitted. */
-  #map(): void {
-    for (const slot of this.#slots) {
-      if (slot.state !== "submitted") continue;
       slot.state = "mapping";
       slot.mapped = slot.staging.mapAsync(GPUMapMode.READ).then(
         () => {
@@ -130,8 +110,6 @@ export class ReadbackRing<Tag> {
         },
       );
     }
-    this.#unmapped = 0;
-    this.#mappedMs = performance.now();
   }
 
   /** What has arrived, oldest first, without waiting. */
@@ -144,20 +122,15 @@ export class ReadbackRing<Tag> {
     return arrivals;
   }
 
-  /**
-   * Waits for the oldest value, undefined when none is under way.
-   *
-   * @throws {Error} When its copy was not submitted, or reading back has failed.
-   */
+  /** Waits for the oldest value, undefined when none is under way. */
   async next(): Promise<Arrival<Tag> | undefined> {
     if (this.#held === 0) return undefined;
     const slot = this.#slots[this.#tail]!;
-    if (slot.state === "recorded") {
-      throw new Error("Cannot read back: a submitted copy: submitted() was not called");
-    }
-    if (slot.state === "submitted") this.#map();
     await slot.mapped;
     this.#assertWorking();
+    if (slot.state !== "mapped") {
+      throw new Error("Cannot read back: a submitted copy: submitted() was not called");
+    }
     return this.#unmap(slot);
   }
 

@@ -41,12 +41,6 @@ export interface UpdateResult<Tag> {
   readonly skipped: boolean;
 }
 
-/**
- * Results on a GPU are read back so often: short steps then follow each other without a pause. A
- * processor computes as JavaScript waits, and has nothing to gain.
- */
-const MAP_MS = 30;
-
 /** Moments, the plans around the micro-batches, and the readback of one model's training. */
 export class Optimiser<Tag> {
   /** Where it runs. */
@@ -85,10 +79,7 @@ export class Optimiser<Tag> {
     this.sums = options.sums.map((label) => device.tensor(label, [1]));
     this.#adamw = adamwState(device);
     this.#skipped = device.tensor("skipped", [1], "u32");
-    this.#ring = new ReadbackRing(device, {
-      ...{ slots: 32, slotBytes: 64 },
-      mapEveryMs: device.tuning === "gpu" ? MAP_MS : 0,
-    });
+    this.#ring = new ReadbackRing(device, { slots: 8, slotBytes: 64 });
     this.#replay = new PartedReplay(device, options.turns);
     this.clear = new Plan(device, { label: "clear gradients" });
     this.update = new Plan(device, { label: "update" });

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import { ReadbackRing } from "../../src/gpu/ring.ts";
 import { gpuTest } from "../support/gpu.ts";
 
@@ -26,31 +26,6 @@ gpuTest("ReadbackRing: values arrive in order, with their tags and types", async
   for (const owned of [ring, loss, ids]) owned.destroy();
 });
 
-gpuTest("ReadbackRing: what is mapped together arrives in order, too", async (device) => {
-  const ring = new ReadbackRing<number>(device, { slots: 6, slotBytes: 16, mapEveryMs: 1e6 });
-  const loss = device.tensor("loss", [1]);
-  const seen: [number, number][] = [];
-  const note = ({ tag, values }: { tag: number; values: ArrayLike<number>[] }) =>
-    seen.push([tag, values[0]![0]!]);
-  for (let step = 0; step < 14; step++) {
-    device.write(loss, Float32Array.of(step));
-    if (ring.full) note((await ring.next())!);
-    const encoder = device.gpu.createCommandEncoder();
-    ring.record(encoder, [loss], step);
-    device.gpu.queue.submit([encoder.finish()]);
-    ring.submitted();
-    // The first is mapped at once, the next ones when half of the slots wait for it.
-    await device.idle();
-    await new Promise((resolve) => setTimeout(resolve, 30));
-    ring.take().forEach(note);
-    if (step === 2) assertEquals(seen, [[0, 0]], "two wait to be mapped");
-    if (step === 3) assertEquals(seen.length, 4, "half of the slots waited");
-  }
-  (await ring.drain()).forEach(note); // some of them were not mapped yet
-  assertEquals(seen, Array.from({ length: 14 }, (_, step) => [step, step]));
-  for (const owned of [ring, loss]) owned.destroy();
-});
-
 gpuTest("ReadbackRing: a full ring and too large a value are refused", async (device) => {
   const ring = new ReadbackRing<void>(device, { slots: 1, slotBytes: 16 });
   const small = device.tensor("small", [4]);
@@ -59,7 +34,6 @@ gpuTest("ReadbackRing: a full ring and too large a value are refused", async (de
   assertThrows(() => ring.record(encoder, [large]), RangeError, "at most 16 bytes a slot: got 20");
   ring.record(encoder, [small]);
   assertThrows(() => ring.record(encoder, [small]), RangeError, "all 1 are in use");
-  await assertRejects(() => ring.next(), Error, "submitted() was not called");
   device.gpu.queue.submit([encoder.finish()]);
   ring.submitted();
   await ring.drain();

@@ -80,7 +80,7 @@ export function checksOf(data: CardData): Check[] {
     ["chain of thought", "30 points over direct answers", thoughts(data)],
     [
       "self-consistency",
-      "above a single one of its sampled paths, McNemar's p below 0.05",
+      "above a single, greedy path, McNemar's p below 0.05",
       votes(data),
     ],
     ["predictable scaling", "the largest model's loss foretold within 2 %", foretold(data)],
@@ -205,8 +205,8 @@ function thoughts({ models }: CardData): Measured {
 function votes({ models }: CardData): Measured {
   const long = models.get("base")?.reasoning.long;
   if (!long) return undefined;
-  const [one, votes] = [accuracy(long.one), accuracy(long.votes)];
-  const { p } = mcNemar(flagList(long.votes), flagList(long.one));
+  const [one, votes] = [accuracy(long.greedy), accuracy(long.votes)];
+  const { p } = mcNemar(flagList(long.votes), flagList(long.greedy));
   const reached = `${percent(votes.value)} against ${percent(one.value)}, p = ${p.toPrecision(2)}`;
   return { reached, held: votes.value > one.value && p < 0.05 };
 }
