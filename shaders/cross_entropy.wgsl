@@ -30,18 +30,7 @@ struct LossState {
 
 const LOWEST = -3.4028235e38;
 
-fn max4(x: vec4f) -> f32 {
-  return max(max(x.x, x.y), max(x.z, x.w));
-}
-
-fn sum4(x: vec4f) -> f32 {
-  return (x.x + x.y) + (x.z + x.w);
-}
-
-// The four columns of vector i, the padded ones replaced.
-fn live(x: vec4f, i: u32, other: f32) -> vec4f {
-  return select(vec4f(other), x, vec4u(4u * i) + vec4u(0, 1, 2, 3) < vec4u(params.V));
-}
+// @include "columns.wgsl"
 
 @compute @workgroup_size(LANES)
 fn main(

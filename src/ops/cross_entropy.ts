@@ -12,12 +12,15 @@ import type { Plan } from "../gpu/plan.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import portableSource from "../../shaders/cross_entropy_portable.wgsl" with { type: "text" };
 import source from "../../shaders/cross_entropy.wgsl" with { type: "text" };
+import columns from "../../shaders/columns.wgsl" with { type: "text" };
 import wideSource from "../../shaders/cross_entropy_wide.wgsl" with { type: "text" };
 
+const includes = { "columns.wgsl": columns };
 const CROSS_ENTROPY = defineKernel({
   label: "cross_entropy",
   source,
   file: "shaders/cross_entropy.wgsl",
+  includes,
 });
 const CROSS_ENTROPY_PORTABLE = defineKernel({
   label: "cross_entropy_portable",
@@ -28,6 +31,7 @@ const CROSS_ENTROPY_WIDE = defineKernel({
   label: "cross_entropy_wide",
   source: wideSource,
   file: "shaders/cross_entropy_wide.wgsl",
+  includes,
 });
 
 /** The most threads that share a row: an H200 moved the most with 512 and 1,024. */
