@@ -9,6 +9,7 @@ import { measureCeilings } from "../src/gpu/ceiling.ts";
 import { Device } from "../src/gpu/device.ts";
 import { tuneMatmul } from "../src/ops/matmul_tuning.ts";
 import { type Bench, formatRows, type Row } from "./harness.ts";
+import { save, type SavedResult } from "./results.ts";
 
 const BENCHES: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   matmul: () => import("./matmul.ts"),
@@ -48,12 +49,9 @@ interface Options {
   save?: boolean;
 }
 
-/** What a bench leaves behind, by name, in `bench/results/<adapter>.json`. */
-interface SavedResult {
-  date: string;
-  adapter: string;
+/** What a bench leaves behind. */
+interface BenchResult extends SavedResult {
   lanes: number;
-  versions: Record<string, string>;
   ceilings: { copyGBps: number; fmaGFLOPs: number };
   /** Tiles that products of each kind take; empty on a processor. */
   tiles: Readonly<Record<string, string>>;
@@ -84,7 +82,7 @@ async function main(names: string[], options: Options): Promise<void> {
     `${about.adapter}, ${about.lanes || "no"} lanes; Deno ${about.versions.deno}; ceilings: copy ` +
       `${ceilings.copyGBps.toFixed(1)} GB/s, multiply-add ${ceilings.fmaGFLOPs.toFixed(0)} GFLOP/s`,
   );
-  const results: Record<string, SavedResult> = {};
+  const results: Record<string, BenchResult> = {};
   for (const name of chosen) {
     const { bench } = await BENCHES[name]!();
     console.log(`\n${bench.name}: ${bench.summary}`);
@@ -107,26 +105,6 @@ async function main(names: string[], options: Options): Promise<void> {
   }
   console.log(`\n${JSON.stringify(results)}`);
   device.close();
-}
-
-/** Adds the results to the adapter's file, and charts beside it; other benches' results stay. */
-async function save(
-  adapter: string,
-  results: Record<string, SavedResult>,
-  charts: ReadonlyMap<string, string> = new Map(),
-): Promise<void> {
-  const slug = adapter.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
-  const folder = new URL("./results/", import.meta.url);
-  const file = new URL(`${slug}.json`, folder);
-  await Deno.mkdir(folder, { recursive: true });
-  const known = await Deno.readTextFile(file).then(JSON.parse, (error) => {
-    if (error instanceof Deno.errors.NotFound) return {};
-    throw error;
-  });
-  await Deno.writeTextFile(file, JSON.stringify({ ...known, ...results }, null, 1) + "\n");
-  for (const [name, svg] of charts) {
-    await Deno.writeTextFile(new URL(`${slug}-${name}.svg`, folder), svg);
-  }
 }
 
 if (import.meta.main) {

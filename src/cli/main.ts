@@ -30,6 +30,7 @@ function program(setStatus: (status: number) => void): Command {
     .option("--no-subgroups", "without the subgroups feature")
     .option("--no-f16", "without the shader-f16 feature")
     .option("--fail-fast", "stop at the first failure")
+    .option("--jobs <count>", "processes at a time, a test file each; on a GPU 4", count("--jobs"))
     .action(async (paths, options) => {
       setStatus(await (await import("./test.ts")).test(paths, options));
     });

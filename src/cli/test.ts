@@ -1,12 +1,13 @@
 /**
  * `brachio test`: the whole suite in one process, then the kernel tests again on other kinds of adapter.
+ * On a GPU, each test file in a process of its own: drivers run out of devices when all are in one.
  *
  * The last line is `N passed, N failed`, which CI reads.
  *
  * @module
  */
 
-import { join, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UsageError } from "./errors.ts";
 
@@ -26,7 +27,12 @@ export interface TestOptions {
   f16: boolean;
   /** Stop at the first failure. */
   failFast?: boolean;
+  /** So many processes at a time, each with one test file; a GPU's default is {@linkcode GPU_JOBS}. */
+  jobs?: number;
 }
+
+/** Processes that a GPU's driver bears, and that keep it busy while others compile. */
+export const GPU_JOBS = 4;
 
 /** Deno's own closing line, taken apart. */
 export interface Summary {
@@ -63,9 +69,13 @@ const PERMISSIONS = [
 /** Runs the tests, prints the closing line, and returns the exit status. */
 export async function test(paths: string[], options: TestOptions): Promise<number> {
   let [passed, failed, ignored] = [0, 0, 0];
-  for (const run of await plan(await found(paths), options)) {
+  const own = await adapter();
+  const jobs = options.jobs ?? (own.isSoftware ? undefined : GPU_JOBS);
+  for (const run of await plan(await found(paths), options, own)) {
     if (run.name !== "") console.log(`\n# ${run.name}`);
-    const summary = await runTests(run, options);
+    const summary = jobs === undefined
+      ? await runTests(run, options, passThrough)
+      : await runFiles(run, options, jobs);
     if (summary.passed + summary.failed === 0 && options.filter === undefined) {
       console.log("\nno test ran here, which counts as a failure");
       failed++;
@@ -86,7 +96,7 @@ export async function test(paths: string[], options: TestOptions): Promise<numbe
 }
 
 /** The runs that the options ask for; the first is the whole suite, or the paths. */
-async function plan(paths: string[], options: TestOptions): Promise<Run[]> {
+async function plan(paths: string[], options: TestOptions, own: Adapter): Promise<Run[]> {
   const env: Record<string, string> = { REQUIRE_GPU: "1", ...adapterEnv(options) };
   if (options.slow) env.BRACHIO_SLOW = "1";
   const everything = paths.length === 0;
@@ -97,7 +107,7 @@ async function plan(paths: string[], options: TestOptions): Promise<Run[]> {
   if (!everything || options.quick || !ownAdapter) return runs;
   const kernelTests = await existing(KERNEL_TESTS);
   if (kernelTests.length === 0) return runs;
-  for (const lanes of await otherLanes()) {
+  for (const lanes of otherLanes(own)) {
     runs.push({
       name: `kernel tests with ${lanes} lanes`,
       paths: kernelTests,
@@ -130,8 +140,15 @@ function cacheFolder(): string {
   return Deno.env.get("XDG_CACHE_HOME") || join(Deno.env.get("HOME") || ROOT, ".cache");
 }
 
-/** The subgroup sizes that the software adapter can have beside its own; none on a real GPU. */
-async function otherLanes(): Promise<number[]> {
+interface Adapter {
+  /** Whether it is the software driver, or there is none. */
+  isSoftware: boolean;
+  /** Its subgroup size. */
+  lanes?: number;
+}
+
+/** The adapter that the tests will have. */
+async function adapter(): Promise<Adapter> {
   // In a process of its own, as the driver can spoil the exit status of the one that loads it.
   const { stdout } = await new Deno.Command("deno", {
     args: [
@@ -142,9 +159,13 @@ async function otherLanes(): Promise<number[]> {
     ],
     stderr: "null",
   }).output();
-  const [description, own] = JSON.parse(new TextDecoder().decode(stdout) || "[]");
-  if (!String(description).startsWith("llvmpipe")) return [];
-  return [4, 8, 16].filter((lanes) => lanes !== own);
+  const [description, lanes] = JSON.parse(new TextDecoder().decode(stdout) || "[]");
+  return { isSoftware: /^(llvmpipe|undefined|null)/.test(String(description)), lanes };
+}
+
+/** The subgroup sizes that the software adapter can have beside its own; none on a real GPU. */
+function otherLanes({ isSoftware, lanes: own }: Adapter): number[] {
+  return isSoftware && own ? [4, 8, 16].filter((lanes) => lanes !== own) : [];
 }
 
 /** The paths, absolute: Deno runs in another folder than the user's. */
@@ -164,7 +185,52 @@ async function existing(folders: string[]): Promise<string[]> {
   return found.flat();
 }
 
-async function runTests(run: Run, options: TestOptions): Promise<Summary> {
+/** Every test file of a run in a process of its own; what a file printed is shown when it failed. */
+async function runFiles(run: Run, options: TestOptions, jobs: number): Promise<Summary> {
+  const files = await testFiles(run.paths, options);
+  const stop = () => files.length = 0;
+  if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", stop);
+  const total: Summary = { ok: true, passed: 0, failed: 0, ignored: 0 };
+  const work = async () => {
+    for (let file = files.shift(); file !== undefined; file = files.shift()) {
+      let printed = "";
+      const summary = await runTests({ ...run, paths: [file] }, options, async (stream) => {
+        return printed = await new Response(stream).text();
+      });
+      const { passed, failed, ignored } = summary;
+      if (failed > 0) console.log(printed);
+      console.log(`${relative(ROOT, file)}: ${passed} passed, ${failed} failed`);
+      total.passed += passed;
+      total.failed += failed;
+      total.ignored += ignored;
+      if (failed > 0 && options.failFast) stop();
+    }
+  };
+  await Promise.all(Array.from({ length: jobs }, work));
+  if (Deno.build.os !== "windows") Deno.removeSignalListener("SIGTERM", stop);
+  return { ...total, ok: total.failed === 0 };
+}
+
+/** Test files among paths, or all of them, in the order of their names. */
+async function testFiles(paths: readonly string[], options: TestOptions): Promise<string[]> {
+  const skipped = options.slow ? undefined : join(ROOT, "tests/slow");
+  const files: string[] = [];
+  const add = async (path: string) => {
+    if (path === skipped) return;
+    if (!(await Deno.stat(path)).isDirectory) return void files.push(path);
+    for await (const { name, isDirectory } of Deno.readDir(path)) {
+      if (isDirectory || name.endsWith("_test.ts")) await add(join(path, name));
+    }
+  };
+  for (const path of paths.length > 0 ? paths : [join(ROOT, "tests")]) await add(path);
+  return files.sort();
+}
+
+async function runTests(
+  run: Run,
+  options: TestOptions,
+  read: (printed: ReadableStream<Uint8Array<ArrayBuffer>>) => Promise<string>,
+): Promise<Summary> {
   const flags = [...PERMISSIONS, "--permit-no-files"];
   if (options.filter !== undefined) flags.push(`--filter=${options.filter}`);
   if (options.failFast) flags.push("--fail-fast");
@@ -182,7 +248,7 @@ async function runTests(run: Run, options: TestOptions): Promise<Summary> {
   // Ctrl-C reaches the child by itself, another signal would leave it running.
   const stop = () => child.kill("SIGTERM");
   if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", stop);
-  const tail = await passThrough(child.stdout);
+  const tail = await read(child.stdout);
   const status = await child.status;
   if (Deno.build.os !== "windows") Deno.removeSignalListener("SIGTERM", stop);
   const { summary, note } = judge(parseSummary(tail), status);

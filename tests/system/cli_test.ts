@@ -76,3 +76,21 @@ systemTest("test counts what passed and failed in its last line", async () => {
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+systemTest("test --jobs has a process for each file, and adds up", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.mkdir(`${folder}/deeper`);
+    await Deno.writeTextFile(`${folder}/deeper/good_test.ts`, `Deno.test("good", () => {});`);
+    await Deno.writeTextFile(`${folder}/helper.ts`, `throw new Error("no test");`);
+    const bad = `Deno.test("fine", () => {}); Deno.test("bad", () => { throw new Error("no"); });`;
+    await Deno.writeTextFile(`${folder}/bad_test.ts`, bad);
+    const { status, stdout } = await task(["test", "--jobs", "2", folder]);
+    assertEquals([status, stdout.trimEnd().split("\n").at(-1)], [1, "2 passed, 1 failed"]);
+    assertMatch(stdout, /good_test\.ts: 1 passed, 0 failed/);
+    assertMatch(stdout, /bad_test\.ts: 1 passed, 1 failed/);
+    assertStringIncludes(stdout, "Error: no", "what a file that failed printed");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
