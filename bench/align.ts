@@ -1,7 +1,7 @@
 /**
- * Supervised fine-tuning on dialogues, training a reward model and DPO beside PyTorch, from the same
- * weights on the same batches of real data: loss curves and milliseconds a step. PyTorch has the
- * dialogues of packed rows one a row.
+ * Supervised fine-tuning on dialogues, training a reward model and DPO beside PyTorch, from the
+ * same weights on the same batches of real data: loss curves and milliseconds a step. PyTorch has
+ * the dialogues of packed rows one a row.
  *
  * `BRACHIO_BENCH_DATA` is the folder with the data sets.
  *

@@ -1,13 +1,13 @@
 /**
- * The whole of InstructGPT in a small world with a grader who knows the truth: what the reward model
- * is worth, how gold and learnt reward go with the divergence from the reference, and what the
- * pre-training mix saves of what PPO forgets.
+ * The whole of InstructGPT in a small world with a grader who knows the truth: what the reward
+ * model is worth, how gold and learnt reward go with the divergence from the reference, and what
+ * the pre-training mix saves of what PPO forgets.
  *
  * Pre-training, SFT, four responses a prompt ranked by a judge with noise, a reward model, then PPO
  * and PPO-ptx from the same start, both with a penalty that adapts to the same divergence. They are
  * evaluated on held-out prompts every few iterations, and compared where their gold rewards (± 5 %)
- * and divergences (± 20 %) are alike. A third policy has no penalty, and a reward model that has seen
- * few comparisons: it shows over-optimisation (L. Gao et al., "Scaling Laws for Reward Model
+ * and divergences (± 20 %) are alike. A third policy has no penalty, and a reward model that has
+ * seen few comparisons: it shows over-optimisation (L. Gao et al., "Scaling Laws for Reward Model
  * Overoptimization", 2022).
  *
  * @module

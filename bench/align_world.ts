@@ -1,10 +1,11 @@
 /**
- * A world of letters for the whole of InstructGPT in minutes: a language to pre-train on, with facts
- * in it; demonstrations; and a grader who knows how good a response is, and judges with noise.
+ * A world of letters for the whole of InstructGPT in minutes: a language to pre-train on, with
+ * facts in it; demonstrations; and a grader who knows how good a response is, and judges with
+ * noise.
  *
- * Letters follow one another by a chain of the seed's. A fact is `x=Y.`, for each letter one. A prompt
- * is five letters, a response goes on from them. Gold is the share of the four vowels that it has,
- * less a tenth for each letter that it has twice.
+ * Letters follow one another by a chain of the seed's. A fact is `x=Y.`, for each letter one. A
+ * prompt is five letters, a response goes on from them. Gold is the share of the four vowels that
+ * it has, less a tenth for each letter that it has twice.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * Softmax cross-entropy with its gradient in place, over a chunk of 256 rows of logits; on a GPU also
- * over more rows than its cache holds.
+ * Softmax cross-entropy with its gradient in place, over a chunk of 256 rows of logits; on a GPU
+ * also over more rows than its cache holds.
  *
  * @module
  */

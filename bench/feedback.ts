@@ -1,12 +1,13 @@
 /**
- * `./brachio bench feedback`: what texts take while the server learns from feedback, and 1,000 POSTs of feedback a second over real HTTP from four clients for a
- * hundred labelers, their rate limit on: with the GPU idle, with the GPU saturated by texts, and with
- * the server killed (SIGKILL) in the middle and started again.
+ * `./brachio bench feedback`: what texts take while the server learns from feedback, and 1,000
+ * POSTs of feedback a second over real HTTP from four clients for a hundred labelers, their rate
+ * limit on: with the GPU idle, with the GPU saturated by texts, and with the server killed
+ * (SIGKILL) in the middle and started again.
  *
  * Clients send by the clock, whether answers come or not, and a latency counts from the moment a
  * request was due, so that a server that stalls cannot hide it. What was not answered is sent again
- * under its Idempotency-Key, as OpenAI's clients do. Afterwards the database is read: every key once,
- * every acknowledged id there.
+ * under its Idempotency-Key, as OpenAI's clients do. Afterwards the database is read: every key
+ * once, every acknowledged id there.
  *
  * @module
  */

@@ -2,9 +2,10 @@
  * `./brachio bench feedback_attacks`: labelers who mislead, with the guards off and on.
  *
  * Twenty worlds, each with its hidden rule. In each of them a model of preferences learns from the
- * verdicts of all labelers, once all alike and once as the guards weigh them, and is asked about pairs
- * that it has not seen, which the rule itself judges. That model is the guards' own kind, with other
- * hashes: small enough for hundreds of fits without a GPU. No labeler is known to the guards.
+ * verdicts of all labelers, once all alike and once as the guards weigh them, and is asked about
+ * pairs that it has not seen, which the rule itself judges. That model is the guards' own kind,
+ * with other hashes: small enough for hundreds of fits without a GPU. No labeler is known to the
+ * guards.
  *
  * @module
  */

@@ -1,5 +1,6 @@
 /**
- * A client of `bench feedback`, in a Worker: it sends by the clock, and again what was not answered.
+ * A client of `bench feedback`, in a Worker: it sends by the clock, and again what was not
+ * answered.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
- * What a request for a text takes while a server learns from feedback: idle, while the reward model is
- * trained, idle again, while PPO runs, in turns; so that whatever else the machine does falls on all
- * of them.
+ * What a request for a text takes while a server learns from feedback: idle, while the reward model
+ * is trained, idle again, while PPO runs, in turns; so that whatever else the machine does falls on
+ * all of them.
  *
  * @module
  */

@@ -2,8 +2,8 @@
  * A world of labelers whose hidden rule is known: what guards are measured in.
  *
  * Prompts have one of six topics, answers are words. A rule, drawn anew for each seed, gives every
- * word a value, another one in each topic, and longer answers a little more or less. Honest labelers
- * prefer the answer of the greater sum, and err in one case of ten.
+ * word a value, another one in each topic, and longer answers a little more or less. Honest
+ * labelers prefer the answer of the greater sum, and err in one case of ten.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * The trainings of the fine-tuning bench: the paper's ablation in miniature, the data sets whole, and
- * SST-2 as long as is best on what is held out of its own training file.
+ * The trainings of the fine-tuning bench: the paper's ablation in miniature, the data sets whole,
+ * and SST-2 as long as is best on what is held out of its own training file.
  *
  * @module
  */

@@ -4,15 +4,15 @@
  * seeds, with pre-training, without it, and without the auxiliary loss.
  *
  * It needs the data sets, in the folder `BRACHIO_BENCH_DATA`. The decoder that it starts from is
- * pre-trained first, as `finetune-quality` in the folder of all runs, unless `BRACHIO_BENCH_RUN`
- * is the folder of another run. All of it takes an hour on two CPU cores with nothing else to do. It
+ * pre-trained first, as `finetune-quality` in the folder of all runs, unless `BRACHIO_BENCH_RUN` is
+ * the folder of another run. All of it takes an hour on two CPU cores with nothing else to do. It
  * goes on where it was ended: the pre-training from its last checkpoint, and with
  * `BRACHIO_BENCH_PART`, a file of finished cases, the rest too. So the cases may be trained on one
  * machine and judged on another, which has scikit-learn.
  *
- * The decoder has read SST-2's training sentences, as text without labels, and none of its dev file.
- * How often SST-2's training file is gone through is chosen on a tenth of that file that is held out;
- * then three seeds train on all of it, and the dev file is read once for each.
+ * The decoder has read SST-2's training sentences, as text without labels, and none of its dev
+ * file. How often SST-2's training file is gone through is chosen on a tenth of that file that is
+ * held out; then three seeds train on all of it, and the dev file is read once for each.
  *
  * @module
  */

@@ -8,7 +8,9 @@ import type { Device } from "../src/gpu/device.ts";
 import type { Plan } from "../src/gpu/plan.ts";
 import { profile, spread, timeTogether, WARM_MS } from "../src/gpu/profile.ts";
 
-/** Milliseconds of one run of a case: the middle of the samples and the range of the middle 80 %. */
+/**
+ * Milliseconds of one run of a case: the middle of the samples and the range of the middle 80 %.
+ */
 export interface Timing {
   readonly ms: number;
   readonly lowMs: number;
@@ -70,8 +72,8 @@ const warmMsOf = ({ tuning }: Device, quick: boolean) =>
 /**
  * Times something that runs `times` times and waits for the last.
  *
- * The wait costs up to 10 ms in this runtime, so a sample repeats until it is long beside that: with
- * `quick`, a third of a sample may be that wait.
+ * The wait costs up to 10 ms in this runtime, so a sample repeats until it is long beside that:
+ * with `quick`, a third of a sample may be that wait.
  *
  * @param options.warmMs How long it runs before the samples. @default 0
  */
@@ -107,8 +109,8 @@ export function timePlan(plan: Plan, { quick }: { quick: boolean }): Promise<Tim
 }
 
 /**
- * Times the dispatches of a sealed plan by the device's own clock, one run a sample: short turns are as
- * true as long ones. Where the device has no such clock, as {@linkcode timePlan} does.
+ * Times the dispatches of a sealed plan by the device's own clock, one run a sample: short turns
+ * are as true as long ones. Where the device has no such clock, as {@linkcode timePlan} does.
  */
 export async function timePlanByDevice(
   plan: Plan,

@@ -2,8 +2,8 @@
  * trlX's random walks: a small directed graph whose nodes are letters, walks on it, and how near a
  * walk is to the shortest one to the goal.
  *
- * Source: the task of trlX (CarperAI), examples/randomwalks: 21 nodes, an edge with probability 0.1,
- * 1,000 walks of up to 10 nodes. The random numbers are ours, so the graphs are others.
+ * Source: the task of trlX (CarperAI), examples/randomwalks: 21 nodes, an edge with probability
+ * 0.1, 1,000 walks of up to 10 nodes. The random numbers are ours, so the graphs are others.
  *
  * @module
  */

@@ -9,8 +9,8 @@ import { PhiloxStream } from "../src/random/philox.ts";
 const SEED = 20_230_519;
 
 /**
- * Answers of a model that is right with a chance of 0.3 to 0.99, wrong in four ways, and gives none 3
- * times in 100.
+ * Answers of a model that is right with a chance of 0.3 to 0.99, wrong in four ways, and gives none
+ * 3 times in 100.
  */
 export function simulateVotes(question: number, samples: number): (string | undefined)[] {
   const random = new PhiloxStream(SEED, question);

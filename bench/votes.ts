@@ -1,10 +1,10 @@
 /**
  * Early stops of self-consistency: how many samples they save, and how many answers they change.
  *
- * 20 times 500 simulated questions: a model is right with a chance that differs by question, and wrong
- * in four ways. Whether an answer changes is a function of the votes alone, so no model is needed; with
- * `BRACHIO_VOTES=<file of brachio eval --out>`, the votes of a model on real questions are judged in
- * the same way.
+ * 20 times 500 simulated questions: a model is right with a chance that differs by question, and
+ * wrong in four ways. Whether an answer changes is a function of the votes alone, so no model is
+ * needed; with `BRACHIO_VOTES=<file of brachio eval --out>`, the votes of a model on real questions
+ * are judged in the same way.
  *
  * @module
  */

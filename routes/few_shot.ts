@@ -1,8 +1,9 @@
 /**
  * `POST /v1/few-shot`: inputs solved as the examples show, by the likeliest label or by a text.
  *
- * Labels have any length: each is scored as a continuation of the prompt. What the prompts and labels
- * of a request share is taken in once, so K labels after P tokens cost P and the labels' tokens.
+ * Labels have any length: each is scored as a continuation of the prompt. What the prompts and
+ * labels of a request share is taken in once, so K labels after P tokens cost P and the labels'
+ * tokens.
  *
  * @module
  */

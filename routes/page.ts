@@ -1,6 +1,6 @@
 /**
- * `GET /` and `GET /label`: the pages for people. All of them come from this server as they lie in `page/`: plain modules,
- * which a browser reads without a build.
+ * `GET /` and `GET /label`: the pages for people. All of them come from this server as they lie in
+ * `page/`: plain modules, which a browser reads without a build.
  *
  * @module
  */
@@ -71,7 +71,9 @@ const FILES: Readonly<Record<string, unknown>> = {
   "/page/write.js": write,
 };
 
-/** Only what this server sends: no other site, no inline script or style, in no other page's frame. */
+/**
+ * Only what this server sends: no other site, no inline script or style, in no other page's frame.
+ */
 const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
   "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
   "require-trusted-types-for 'script'";

@@ -112,7 +112,9 @@ function encoded(judge: RewardJudge, { prompt, text, param }: Response): Uint32A
   }
 }
 
-/** What is to be scored. @throws {ApiError} 400 for what does not go together, 404 for unknown ids. */
+/**
+ * What is to be scored. @throws {ApiError} 400 for what does not go together, 404 for unknown ids.
+ */
 async function responsesOf(deps: RewardRouteDeps, body: RewardRequest): Promise<Response[]> {
   const { prompt, messages, completions, completion_ids: ids } = body;
   const fault = (param: string, message: string, code = "invalid_value") =>
@@ -139,7 +141,9 @@ async function responsesOf(deps: RewardRouteDeps, body: RewardRequest): Promise<
   return completions.map((text, i) => ({ prompt: turns, text, param: `completions.${i}` }));
 }
 
-/** Completions from the store. @throws {ApiError} 404 for an unknown one, 409 where none can be read */
+/**
+ * Completions from the store. @throws {ApiError} 404 for an unknown one, 409 where none can be read
+ */
 async function keptResponses(
   { store, runtime, tokenizers }: RewardRouteDeps,
   ids: readonly string[],

@@ -28,8 +28,8 @@ interface Dawn {
 }
 
 /**
- * Where the native module is: BRACHIO_DAWN, or the package in node_modules; undefined where there is
- * none.
+ * Where the native module is: BRACHIO_DAWN, or the package in node_modules; undefined where there
+ * is none.
  */
 export async function findDawn(): Promise<string | undefined> {
   const { os, arch } = Deno.build;

@@ -1,6 +1,6 @@
 /**
- * Writing with the engine: tokens a second of 1, 16 and 64 texts side by side, beside transformers on
- * the same card, and what of the memory's bandwidth one text gets.
+ * Writing with the engine: tokens a second of 1, 16 and 64 texts side by side, beside transformers
+ * on the same card, and what of the memory's bandwidth one text gets.
  *
  * @module
  */
@@ -71,8 +71,8 @@ export const bench: Bench = {
 };
 
 /**
- * Bytes of keys and values for so many texts of so many tokens: the engine's own budget holds fewer of
- * a large model, and texts would wait for each other. A whole context at least, at most what the
+ * Bytes of keys and values for so many texts of so many tokens: the engine's own budget holds fewer
+ * of a large model, and texts would wait for each other. A whole context at least, at most what the
  * adapter binds.
  */
 function cacheFor(device: Device, model: ModelConfig, texts: number, tokens: number): number {

@@ -1,10 +1,10 @@
 /**
- * `./brachio gpu`: all that a GPU should be asked, in one command and within the time there is: what
- * the adapter offers, the whole road, the benches of a GPU beside PyTorch, nanoGPT's recipe for a GPU,
- * the test suite. Each part is a process of its own, that is ended when the time is up; what parts
- * found is in `bench/results/<adapter>.json` as soon as they end, so that another call can go on with
- * the parts that are left. With `--quick` the parts are small: to see that all of it runs, on a
- * software adapter too.
+ * `./brachio gpu`: all that a GPU should be asked, in one command and within the time there is:
+ * what the adapter offers, the whole road, the benches of a GPU beside PyTorch, nanoGPT's recipe
+ * for a GPU, the test suite. Each part is a process of its own, that is ended when the time is up;
+ * what parts found is in `bench/results/<adapter>.json` as soon as they end, so that another call
+ * can go on with the parts that are left. With `--quick` the parts are small: to see that all of it
+ * runs, on a software adapter too.
  *
  * @module
  */
@@ -164,8 +164,8 @@ async function main(names: string[], options: Options): Promise<number> {
 /**
  * Runs a task, shows what it prints, and returns it.
  *
- * @throws {Error} When it ends with another status than 0, or its time is up: it is then interrupted
- * as by Ctrl-C, so that a training can go on in another call.
+ * @throws {Error} When it ends with another status than 0, or its time is up: it is then
+ * interrupted as by Ctrl-C, so that a training can go on in another call.
  */
 async function run(command: readonly string[], mostMs: number): Promise<string> {
   const child = new Deno.Command("deno", {

@@ -1,6 +1,6 @@
 /**
- * How much work the benches of a GPU do: what fills a large one, or what a software adapter can do in
- * a minute to show that all of it runs.
+ * How much work the benches of a GPU do: what fills a large one, or what a software adapter can do
+ * in a minute to show that all of it runs.
  *
  * @module
  */

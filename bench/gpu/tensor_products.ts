@@ -117,7 +117,9 @@ function recordTensor(
   });
 }
 
-/** Times all kernels on one product, in turns, after checking each; one that fails becomes a note. */
+/**
+ * Times all kernels on one product, in turns, after checking each; one that fails becomes a note.
+ */
 async function measure(
   device: Device,
   size: ProductSize,

@@ -9,7 +9,8 @@ const FILTERS = ["validation", "out-of-memory", "internal"] as const;
 /**
  * Runs `work` and waits for it. One at a time on a device: scopes are a stack.
  *
- * @throws {Error} "Cannot `act`: …" with the first WebGPU error that `work` caused, or what it threw.
+ * @throws {Error} "Cannot `act`: …" with the first WebGPU error that `work` caused, or what it
+ * threw.
  */
 export async function throwGpuErrors<T>(
   device: GPUDevice,

@@ -1,6 +1,6 @@
 /**
- * How much may be under way at once. What is over it is refused before any work is done for it, with
- * the time after which there should be room.
+ * How much may be under way at once. What is over it is refused before any work is done for it,
+ * with the time after which there should be room.
  *
  * @module
  */
@@ -57,8 +57,8 @@ export class BoundedAdmission implements Admission {
   }
 
   /**
-   * Takes a request in, all of it or none. One that is larger than the bounds has to find the server
-   * idle: else it could never be served.
+   * Takes a request in, all of it or none. One that is larger than the bounds has to find the
+   * server idle: else it could never be served.
    *
    * @throws {ApiError} 429 `overloaded`, or what the admission was closed with.
    */

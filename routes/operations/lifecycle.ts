@@ -1,6 +1,6 @@
 /**
- * Where a server is in its life: loading, ready, draining. Its socket opens at once, so that whoever
- * watches it sees which.
+ * Where a server is in its life: loading, ready, draining. Its socket opens at once, so that
+ * whoever watches it sees which.
  *
  * @module
  */

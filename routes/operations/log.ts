@@ -1,6 +1,6 @@
 /**
- * The server's log, one line an event, on stderr: JSON where a program reads it, plain where a person
- * does. Texts of prompts and answers are never in it.
+ * The server's log, one line an event, on stderr: JSON where a program reads it, plain where a
+ * person does. Texts of prompts and answers are never in it.
  *
  * @module
  */

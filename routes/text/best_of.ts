@@ -75,8 +75,8 @@ export async function beginJudged(
 }
 
 /**
- * The best first; equal ones keep their order, as sorts are stable. Where all are served, likelihood
- * changes nothing.
+ * The best first; equal ones keep their order, as sorts are stable. Where all are served,
+ * likelihood changes nothing.
  *
  * @param texts of a prompt
  * @param served so many of them

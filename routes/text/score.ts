@@ -23,8 +23,8 @@ export interface ScoredText {
 const AT_A_TIME = 16;
 
 /**
- * Scores texts. Those that begin alike should follow each other: what they share is computed once, by
- * the first of them.
+ * Scores texts. Those that begin alike should follow each other: what they share is computed once,
+ * by the first of them.
  *
  * @throws What the first to fail threw; the scope has aborted then.
  */

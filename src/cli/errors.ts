@@ -60,7 +60,8 @@ function firstLine(text: string): string {
 }
 
 /**
- * Runs a command's main function, and ends the process with the right line and status when it throws.
+ * Runs a command's main function, and ends the process with the right line and status when it
+ * throws.
  *
  * @param main returns the exit status, or nothing for 0
  */

@@ -2,8 +2,8 @@
  * `brachio train finetune`: fine-tunes a run's decoder on examples of a task.
  *
  * Whatever can be wrong with the command or its data is found before anything is written. It ends
- * with status 0 when the training is finished, 130 when it was interrupted and can go on, and 2 when
- * the user can cure what is wrong.
+ * with status 0 when the training is finished, 130 when it was interrupted and can go on, and 2
+ * when the user can cure what is wrong.
  *
  * @module
  */

@@ -1,5 +1,6 @@
 /**
- * Where a stage runs and where it prints: on its own, or as one of many on the way of the whole road.
+ * Where a stage runs and where it prints: on its own, or as one of many on the way of the whole
+ * road.
  *
  * @module
  */

@@ -1,8 +1,8 @@
 /**
  * `brachio serve`: models over HTTP, until a signal ends it.
  *
- * The socket opens at once, and says 503 until the models are there. SIGTERM or Ctrl-C lets requests
- * end; a second one does not.
+ * The socket opens at once, and says 503 until the models are there. SIGTERM or Ctrl-C lets
+ * requests end; a second one does not.
  *
  * @module
  */

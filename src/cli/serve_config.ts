@@ -77,7 +77,9 @@ export interface ServeConfig {
    * kept: when a request asks for it, or by itself.
    */
   training: {
-    /** New pairs after which the reward model is trained by itself; 0: only when it is asked for. */
+    /**
+     * New pairs after which the reward model is trained by itself; 0: only when it is asked for.
+     */
     after: number;
     /** Held-out pairs that are needed to let a new reward model take over. */
     least: number;

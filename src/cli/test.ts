@@ -1,6 +1,7 @@
 /**
- * `brachio test`: the whole suite in one process, then the kernel tests again on other kinds of adapter.
- * On a GPU, each test file in a process of its own: drivers run out of devices when all are in one.
+ * `brachio test`: the whole suite in one process, then the kernel tests again on other kinds of
+ * adapter. On a GPU, each test file in a process of its own: drivers run out of devices when all
+ * are in one.
  *
  * The last line is `N passed, N failed`, which CI reads.
  *
@@ -27,7 +28,9 @@ export interface TestOptions {
   f16: boolean;
   /** Stop at the first failure. */
   failFast?: boolean;
-  /** So many processes at a time, each with one test file; a GPU's default is {@linkcode GPU_JOBS}. */
+  /**
+   * So many processes at a time, each with one test file; a GPU's default is {@linkcode GPU_JOBS}.
+   */
   jobs?: number;
 }
 
@@ -55,7 +58,8 @@ interface Run {
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const KERNEL_TESTS = ["tests/gpu", "tests/ops"];
 
-// What tests under tests/system/ may do; all others run without any of it under a plain `deno test`.
+// What tests under tests/system/ may do; all others run without any of it under a plain
+// `deno test`.
 const PERMISSIONS = [
   "--no-prompt",
   "--allow-read",
@@ -185,7 +189,9 @@ async function existing(folders: string[]): Promise<string[]> {
   return found.flat();
 }
 
-/** Every test file of a run in a process of its own; what a file printed is shown when it failed. */
+/**
+ * Every test file of a run in a process of its own; what a file printed is shown when it failed.
+ */
 async function runFiles(run: Run, options: TestOptions, jobs: number): Promise<Summary> {
   const files = await testFiles(run.paths, options);
   const stop = () => files.length = 0;

@@ -2,8 +2,8 @@
  * `brachio train pretrain`: pre-trains a GPT on text, from its tokenizer to its last checkpoint.
  *
  * Whatever can be wrong with the command is found before anything but the cache of prepared data is
- * written. It ends with status 0 when the training is finished, 130 when it was interrupted and can go
- * on, and 2 when the user can cure what is wrong: a loss that is no number, too.
+ * written. It ends with status 0 when the training is finished, 130 when it was interrupted and can
+ * go on, and 2 when the user can cure what is wrong: a loss that is no number, too.
  *
  * @module
  */

@@ -1,8 +1,8 @@
 /**
  * API keys and what they may do. The file holds digests only: a key is shown once, when it is made.
  *
- * A key is 32 random bytes, so one SHA-256 is enough: salts and slow hashes protect secrets that can
- * be guessed.
+ * A key is 32 random bytes, so one SHA-256 is enough: salts and slow hashes protect secrets that
+ * can be guessed.
  *
  * @module
  */

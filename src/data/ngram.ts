@@ -7,9 +7,9 @@
  * from h, and c is the count at the highest order but, below it, the number of different tokens
  * before. The shortest history is smoothed with 1 / V. A history that was never seen is left out.
  *
- * Source: S. F. Chen, J. Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling",
- * 1998, section 3, equations 26 and 27. Where a discount cannot be estimated, because no n-gram has
- * one of the counts that it is made of, it is 0.5, 1 or 1.5.
+ * Source: S. F. Chen, J. Goodman, "An Empirical Study of Smoothing Techniques for Language
+ * Modeling", 1998, section 3, equations 26 and 27. Where a discount cannot be estimated, because no
+ * n-gram has one of the counts that it is made of, it is 0.5, 1 or 1.5.
  *
  * @module
  */
@@ -157,8 +157,8 @@ export class NgramModel {
   /**
    * Counts the n-grams of a text that comes in chunks.
    *
-   * @throws {RangeError} When an id is not below the size of the vocabulary, or the order is no count
-   * from 1 up; CannotError when there are more n-grams than fit.
+   * @throws {RangeError} When an id is not below the size of the vocabulary, or the order is no
+   * count from 1 up; CannotError when there are more n-grams than fit.
    */
   static train(chunks: Iterable<ArrayLike<number>>, options: NgramOptions): NgramModel {
     const { order = 5, vocabSize } = options;
@@ -175,7 +175,9 @@ export class NgramModel {
     return this.#probability(nodes, token);
   }
 
-  /** The mean loss of a text that comes in chunks. @throws {CannotError} On less than two tokens. */
+  /**
+   * The mean loss of a text that comes in chunks. @throws {CannotError} On less than two tokens.
+   */
   evaluate(chunks: Iterable<ArrayLike<number>>): NgramLoss {
     let nodes: number[] | undefined;
     let [total, tokens] = [0, 0];

@@ -1,6 +1,6 @@
 /**
- * Multiple choice: labels scored after each prompt by `/v1/few-shot`, and decided in every way that it
- * tells.
+ * Multiple choice: labels scored after each prompt by `/v1/few-shot`, and decided in every way that
+ * it tells.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * A passage's last word: whether greedy decoding writes it, and how likely it is. With a list of stop
- * words also what is predicted when words that end no passage are left out.
+ * A passage's last word: whether greedy decoding writes it, and how likely it is. With a list of
+ * stop words also what is predicted when words that end no passage are left out.
  *
  * Sources: D. Paperno et al., "The LAMBADA dataset: word prediction requiring a broad discourse
  * context" (2016); A. Radford et al., "Language models are unsupervised multitask learners" (2019),

@@ -1,6 +1,6 @@
 /**
- * The server's routes without a server: an evaluation asks the same code as a client over HTTP, and so
- * has the same numbers.
+ * The server's routes without a server: an evaluation asks the same code as a client over HTTP, and
+ * so has the same numbers.
  *
  * @module
  */

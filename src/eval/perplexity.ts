@@ -1,6 +1,6 @@
 /**
- * How well a model predicts texts: the log-probability of every token, each once, with up to a context
- * of tokens before it.
+ * How well a model predicts texts: the log-probability of every token, each once, with up to a
+ * context of tokens before it.
  *
  * @module
  */
@@ -45,8 +45,8 @@ export function measurePerplexity(
 }
 
 /**
- * Pieces of a text that score each token but the first once. The first piece is a whole context; each
- * later one ends at most `stride` tokens further, and has what fits before these.
+ * Pieces of a text that score each token but the first once. The first piece is a whole context;
+ * each later one ends at most `stride` tokens further, and has what fits before these.
  *
  * @example
  * ```ts

@@ -36,8 +36,8 @@ export function wilson(successes: number, count: number): Interval {
 }
 
 /**
- * The percentile bootstrap's 95 % interval of a statistic of items, which is a function of sums over
- * them. The same items have the same interval.
+ * The percentile bootstrap's 95 % interval of a statistic of items, which is a function of sums
+ * over them. The same items have the same interval.
  *
  * @param rows (items, summands)
  * @param statistic of the sums, and of how many items they are of

@@ -2,8 +2,8 @@
  * The likeliest next word that is no stop word.
  *
  * Words are searched likeliest first: the likeliest beginning is taken a token further, until the
- * likeliest of all is a word that has ended. Its probability is that of its tokens times that of any
- * token after them that begins no letter or digit, among the {@linkcode TOP} likeliest.
+ * likeliest of all is a word that has ended. Its probability is that of its tokens times that of
+ * any token after them that begins no letter or digit, among the {@linkcode TOP} likeliest.
  *
  * @module
  */
@@ -17,8 +17,8 @@ const TOP = 20;
 const MOST_STEPS = 48;
 
 /**
- * Function words of English, which seldom end a passage with a point: articles, pronouns, prepositions,
- * conjunctions, auxiliaries and particles.
+ * Function words of English, which seldom end a passage with a point: articles, pronouns,
+ * prepositions, conjunctions, auxiliaries and particles.
  */
 export const STOP_WORDS: ReadonlySet<string> = new Set(
   ("a an the this that these those i me my mine myself we us our ours ourselves you your yours " +

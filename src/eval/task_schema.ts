@@ -132,7 +132,9 @@ export const TASK_SCHEMAS = {
     ...common,
     kind: z.literal("perplexity"),
     text: z.string().default("{{text}}"),
-    /** Tokens that a window goes on by; without it a whole context, so that windows do not overlap. */
+    /**
+     * Tokens that a window goes on by; without it a whole context, so that windows do not overlap.
+     */
     stride: z.int().min(1).optional(),
   }),
   generate: z.strictObject({

@@ -2,8 +2,8 @@
  * Tasks whose answer the model writes: exact answers, summaries after `TL;DR:`, translations after
  * `x = y`, all by `/v1/few-shot`.
  *
- * Source of the two prompts: A. Radford et al., "Language models are unsupervised multitask learners"
- * (2019), sections 3.6 and 3.7.
+ * Source of the two prompts: A. Radford et al., "Language models are unsupervised multitask
+ * learners" (2019), sections 3.6 and 3.7.
  *
  * @module
  */

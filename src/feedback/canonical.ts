@@ -40,8 +40,8 @@ export function digestOf(...parts: readonly string[]): Uint8Array {
 }
 
 /**
- * Where the feedback on a prompt belongs, by the prompt alone: its pairs never straddle the two, and
- * another server says the same.
+ * Where the feedback on a prompt belongs, by the prompt alone: its pairs never straddle the two,
+ * and another server says the same.
  */
 export function splitOf(prompt: string): Split {
   const bytes = digestOf("split", prompt);

@@ -1,13 +1,13 @@
 /**
  * Guards of the data: how much each labeler's pairs count, and whose count for nothing.
  *
- * Whether a labeler is to be trusted is asked of a model that never saw that labeler: it is fitted to
- * the pairs of others, and says how likely each of the labeler's verdicts is. From these follows the
- * share of verdicts that are turned around (the one-coin model of A. P. Dawid and A. M. Skene,
- * "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm", 1979, with a model's
- * prediction where they have an unknown truth). Prediction, unlike a vote, needs no pair that two
- * labelers judged; and as the predictions are calibrated, what the model does not know speaks against
- * nobody. What is found weighs the pairs of the next fit, a few times over.
+ * Whether a labeler is to be trusted is asked of a model that never saw that labeler: it is fitted
+ * to the pairs of others, and says how likely each of the labeler's verdicts is. From these follows
+ * the share of verdicts that are turned around (the one-coin model of A. P. Dawid and A. M. Skene,
+ * "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm", 1979, with a
+ * model's prediction where they have an unknown truth). Prediction, unlike a vote, needs no pair
+ * that two labelers judged; and as the predictions are calibrated, what the model does not know
+ * speaks against nobody. What is found weighs the pairs of the next fit, a few times over.
  *
  * Before that, no labeler counts for much more than the others, on any topic: a model fitted to a
  * flood would call it the truth. So guards hold while those who mislead are the lesser half of

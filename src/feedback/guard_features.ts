@@ -1,7 +1,7 @@
 /**
- * Texts as sparse features for the guards' model: small, without a GPU, and without a vocabulary, as
- * words are hashed (K. Weinberger and others, "Feature Hashing for Large Scale Multitask Learning",
- * 2009).
+ * Texts as sparse features for the guards' model: small, without a GPU, and without a vocabulary,
+ * as words are hashed (K. Weinberger and others, "Feature Hashing for Large Scale Multitask
+ * Learning", 2009).
  *
  * @module
  */
@@ -93,7 +93,9 @@ function textFeatures(text: string, promptWords: ReadonlySet<string>): [string, 
 /** Dimensions of a prompt's vector. */
 const PROMPT_DIMENSIONS = 2 ** 12;
 
-/** The words of prompts, by how rare they are over all prompts (tf-idf), each vector of length 1. */
+/**
+ * The words of prompts, by how rare they are over all prompts (tf-idf), each vector of length 1.
+ */
 export function promptVectors(prompts: readonly string[]): SparseVector[] {
   const found = prompts.map((prompt) =>
     new Set(wordsOf(prompt).map((word) => hash(word, 0) % PROMPT_DIMENSIONS))

@@ -1,6 +1,6 @@
 /**
- * The guards' model of preferences: Bradley and Terry's with a linear score of sparse features, that
- * is logistic regression on their difference, without a constant.
+ * The guards' model of preferences: Bradley and Terry's with a linear score of sparse features,
+ * that is logistic regression on their difference, without a constant.
  *
  * It is fitted by AdaGrad (J. Duchi, E. Hazan and Y. Singer, 2011) with a penalty on squares, which
  * needs no rate to be found for each set of data.

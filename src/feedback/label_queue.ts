@@ -2,8 +2,8 @@
  * What is to be labelled next: answers to one prompt, side by side, where a judgement tells most.
  *
  * With a reward model that is where it is least sure which answer is better (uncertainty sampling:
- * D. D. Lewis and W. A. Gale, "A Sequential Algorithm for Training Text Classifiers", 1994); without
- * one it is where the fewest have judged.
+ * D. D. Lewis and W. A. Gale, "A Sequential Algorithm for Training Text Classifiers", 1994);
+ * without one it is where the fewest have judged.
  *
  * @module
  */
@@ -255,8 +255,8 @@ export class LabelQueue {
 }
 
 /**
- * Of all answers the `count` whose order is least sure, and how unsure: the mean over their pairs of
- * the entropy of the preference 1 / (1 + e^(r_j − r_i)), in bits. Answers that are neighbours by
+ * Of all answers the `count` whose order is least sure, and how unsure: the mean over their pairs
+ * of the entropy of the preference 1 / (1 + e^(r_j − r_i)), in bits. Answers that are neighbours by
  * score are the least sure ones.
  *
  * @example

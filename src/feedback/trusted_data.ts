@@ -1,6 +1,6 @@
 /**
- * Pairs as a reward model is to learn from them: weighed by the guards, without those that count for
- * nothing.
+ * Pairs as a reward model is to learn from them: weighed by the guards, without those that count
+ * for nothing.
  *
  * @module
  */
@@ -37,8 +37,8 @@ export class TrustedData {
   }
 
   /**
-   * Reads pairs. What guards found is kept until the data change; finding it gives the event loop its
-   * turns, but takes about a second of computing for 3,000 pairs.
+   * Reads pairs. What guards found is kept until the data change; finding it gives the event loop
+   * its turns, but takes about a second of computing for 3,000 pairs.
    *
    * All data are looked at, whatever part is read: who misleads in one part does in the other.
    */

@@ -37,8 +37,8 @@ export interface OpenAdapter {
    */
   readonly lanes: number;
   /**
-   * Whether every subgroup has exactly so many threads, and a workgroup of several has them in order:
-   * where a driver chooses the size, its subgroups could be larger.
+   * Whether every subgroup has exactly so many threads, and a workgroup of several has them in
+   * order: where a driver chooses the size, its subgroups could be larger.
    */
   readonly evenSubgroups: boolean;
   /** What a shader with subgroup functions begins with here. */
@@ -51,7 +51,9 @@ export class NoAdapterError extends Error {
   override readonly name = "NoAdapterError";
 }
 
-/** Limits raised from their defaults to the adapter's; kernels keep to the defaults of the others. */
+/**
+ * Limits raised from their defaults to the adapter's; kernels keep to the defaults of the others.
+ */
 const RAISED = [
   "maxBufferSize",
   "maxStorageBufferBindingSize",

@@ -110,8 +110,8 @@ export function writes({ access }: Binding): boolean {
  * Checks a dispatch against its shader and the adapter's limits.
  *
  * @returns its workgroups in x, y and z
- * @throws {RangeError} When a binding, type, size or workgroup count does not fit, or a tensor is both
- * read and written.
+ * @throws {RangeError} When a binding, type, size or workgroup count does not fit, or a tensor is
+ * both read and written.
  */
 export function checkDispatch(
   limits: GPUSupportedLimits,

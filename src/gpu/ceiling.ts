@@ -33,7 +33,10 @@ export interface Ceilings {
 
 /** Options of {@linkcode measureCeilings}. */
 export interface CeilingOptions {
-  /** How long one sample takes at least; waiting for the device costs up to 10 ms of it. @default 200 */
+  /**
+   * How long one sample takes at least; waiting for the device costs up to 10 ms of it. @default
+   * 200
+   */
   sampleMs?: number;
   /** Bytes of the buffer that is copied: larger than any cache. @default 64 MiB, a GPU's 256 MiB */
   copyBytes?: number;

@@ -15,8 +15,8 @@ import { elementCount, Tensor } from "./tensor.ts";
 import { Uniforms } from "./uniforms.ts";
 
 /**
- * What kernels are tuned for: a processor pays for every load and has no fast workgroup memory, a GPU
- * wants many threads that share what they load.
+ * What kernels are tuned for: a processor pays for every load and has no fast workgroup memory, a
+ * GPU wants many threads that share what they load.
  */
 export type Tuning = "processor" | "gpu";
 
@@ -329,8 +329,8 @@ export class Device {
   }
 
   /**
-   * Brings what was written to the GPU, and waits for it. WebGPU holds a copy of all that is written
-   * until the next submission: who writes a lot does not want to hold it twice.
+   * Brings what was written to the GPU, and waits for it. WebGPU holds a copy of all that is
+   * written until the next submission: who writes a lot does not want to hold it twice.
    */
   async flush(): Promise<void> {
     this.gpu.queue.submit([]);

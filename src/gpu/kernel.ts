@@ -162,7 +162,8 @@ const ELEMENT_BYTES: Readonly<Record<string, number>> = {
 };
 
 /**
- * Bytes of workgroup memory that a specialised shader declares, arrays of arrays and aliases included.
+ * Bytes of workgroup memory that a specialised shader declares, arrays of arrays and aliases
+ * included.
  *
  * @param text WGSL with its constants already set.
  * @param overrides Values of `override` declarations that differ from the defaults in the text.

@@ -26,8 +26,8 @@ export interface Colouring {
  * Gives intervals that overlap different slots.
  *
  * A slot is free only after the last use of its value: one dispatch may then never read and write
- * one buffer, which WebGPU forbids. In order of first use, a value takes the tightest free slot that
- * holds it, else the largest free one, grown, else a new one.
+ * one buffer, which WebGPU forbids. In order of first use, a value takes the tightest free slot
+ * that holds it, else the largest free one, grown, else a new one.
  *
  * @example
  * ```ts

@@ -1,11 +1,11 @@
 /**
  * A plan: a sequence of dispatches recorded once and replayed every step.
  *
- * Recording appends forward dispatches and puts each op's backward on a tape; {@linkcode
- * Plan.backward} runs the tape from its end, which appends the gradient dispatches. Activations have
- * no buffer while recording. {@linkcode Plan.seal} knows the first and last use of each, lets those
- * that never live together share a buffer, and makes every bind group and uniform slot. A replay
- * makes nothing: one encoder, one pass, one submission.
+ * Recording appends forward dispatches and puts each op's backward on a tape;
+ * {@linkcode Plan.backward} runs the tape from its end, which appends the gradient dispatches.
+ * Activations have no buffer while recording. {@linkcode Plan.seal} knows the first and last use of
+ * each, lets those that never live together share a buffer, and makes every bind group and uniform
+ * slot. A replay makes nothing: one encoder, one pass, one submission.
  *
  * @module
  */
@@ -197,7 +197,8 @@ export class Plan {
 
   /**
    * Records something whose activations are not kept for the backward: the backward records it once
-   * more and goes back through that. Costs one more forward, saves the memory of all but its result.
+   * more and goes back through that. Costs one more forward, saves the memory of all but its
+   * result.
    */
   recompute(record: () => Tensor): Tensor {
     if (!this.training) return record();
@@ -351,7 +352,8 @@ export class Plan {
   /**
    * Appends the plan to an encoder: one compute pass, interrupted only by clears and copies.
    *
-   * @param range only the items `from` to before `to`: whoever cuts a replay runs all parts in order
+   * @param range only the items `from` to before `to`: whoever cuts a replay runs all parts in
+   * order
    * @throws {Error} When the plan is not sealed, or a tensor it uses was released.
    */
   encode(

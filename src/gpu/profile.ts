@@ -1,8 +1,8 @@
 /**
  * The profiler: where a plan's time goes, kernel by kernel.
  *
- * Every dispatch gets a compute pass of its own, as WebGPU takes timestamps at pass boundaries. That
- * costs time which a replay does not spend, so the overhead is measured and printed too.
+ * Every dispatch gets a compute pass of its own, as WebGPU takes timestamps at pass boundaries.
+ * That costs time which a replay does not spend, so the overhead is measured and printed too.
  *
  * @module
  */
@@ -118,16 +118,16 @@ export async function profile(
 }
 
 /**
- * How long a GPU works before it is timed. A card lowers its clock when it has little to do, an H200
- * from 1980 to 345 MHz within two seconds, and takes up to a second of work to raise it again.
+ * How long a GPU works before it is timed. A card lowers its clock when it has little to do, an
+ * H200 from 1980 to 345 MHz within two seconds, and takes up to a second of work to raise it again.
  */
 export const WARM_MS = 300;
 /** Work of this length is submitted at once: to wait for it costs up to 10 ms. */
 const WARM_PIECE_MS = 50;
 
 /**
- * Keeps a GPU at work until its clock is up; a processor's needs nothing. Ends with the device idle:
- * what is to be timed is submitted right after.
+ * Keeps a GPU at work until its clock is up; a processor's needs nothing. Ends with the device
+ * idle: what is to be timed is submitted right after.
  *
  * @param submit Submits the very work that is timed next.
  */

@@ -2,8 +2,8 @@
  * The readback ring: values leave the GPU late, so that no step waits for them.
  *
  * `mapAsync` takes at least 10 ms and blocks JavaScript while the GPU is busy; maps that overlap
- * cost little. A step copies what it wants read into a slot and goes on; the values are taken two or
- * more steps later.
+ * cost little. A step copies what it wants read into a slot and goes on; the values are taken two
+ * or more steps later.
  *
  * @module
  */

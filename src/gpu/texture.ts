@@ -1,6 +1,7 @@
 /**
- * Copies of tensors in textures. Where a shader declares a binding as a texture, the plan copies the
- * tensor before the dispatch; a copy serves the dispatches that follow until the tensor is written.
+ * Copies of tensors in textures. Where a shader declares a binding as a texture, the plan copies
+ * the tensor before the dispatch; a copy serves the dispatches that follow until the tensor is
+ * written.
  *
  * Debian's software driver reads a texture three to five times as fast as a buffer, and copies
  * fast, so that whatever is read often is worth a copy there. On a GPU a buffer is as good.
@@ -60,7 +61,9 @@ export class TextureCopies {
   readonly #valid = new Map<Tensor, TextureCopy>();
   readonly #all: { copy: TextureCopy; first: number }[] = [];
 
-  /** The copies of tensors that items from `index` on read; `made` are those to be recorded there. */
+  /**
+   * The copies of tensors that items from `index` on read; `made` are those to be recorded there.
+   */
   use(
     tensors: readonly Tensor[],
     index: number,

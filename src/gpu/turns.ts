@@ -1,5 +1,6 @@
 /**
- * Turns: long work that lets others have the GPU between its parts, and the parts of a plan's replay.
+ * Turns: long work that lets others have the GPU between its parts, and the parts of a plan's
+ * replay.
  *
  * @module
  */
@@ -42,9 +43,9 @@ interface Span {
 }
 
 /**
- * Replays plans in parts that take about as long as the turns allow, whatever the size of the model:
- * it measures what items take, and cuts between them. The work is the same, in the same order, so
- * its results are the same bits. A single dispatch is not cut.
+ * Replays plans in parts that take about as long as the turns allow, whatever the size of the
+ * model: it measures what items take, and cuts between them. The work is the same, in the same
+ * order, so its results are the same bits. A single dispatch is not cut.
  */
 export class PartedReplay {
   readonly #device: Device;

@@ -1,6 +1,6 @@
 /**
- * The cache of keys and values: blocks of token slots for every layer, and the table that says which
- * text has which.
+ * The cache of keys and values: blocks of token slots for every layer, and the table that says
+ * which text has which.
  *
  * @module
  */
@@ -26,8 +26,8 @@ export function bytesPerToken(
 /**
  * Blocks of a cache.
  *
- * @param options `slots`: texts at a time; `cacheBytes`: the budget. Without one, a whole context for
- * each text, at most 1 GiB; `dtype`: how keys and values are kept.
+ * @param options `slots`: texts at a time; `cacheBytes`: the budget. Without one, a whole context
+ * for each text, at most 1 GiB; `dtype`: how keys and values are kept.
  * @throws {CannotError} When not even one context fits, in the budget or in the adapter's bindings,
  * or a cache of f16 is to have an odd number of channels.
  */

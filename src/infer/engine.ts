@@ -1,13 +1,13 @@
 /**
  * The engine: many texts written side by side by one decoder, as they come and go.
  *
- * A {@linkcode Scheduler} says what each submission does, the plans of {@linkcode Steps} do it. Chosen
- * tokens stay on the GPU, where they are the input of the next step; they are also copied to a ring
- * of readbacks and told a submission or two later. So the GPU does not wait for JavaScript, and
- * JavaScript waits for the GPU only when nothing is left to submit.
+ * A {@linkcode Scheduler} says what each submission does, the plans of {@linkcode Steps} do it.
+ * Chosen tokens stay on the GPU, where they are the input of the next step; they are also copied to
+ * a ring of readbacks and told a submission or two later. So the GPU does not wait for JavaScript,
+ * and JavaScript waits for the GPU only when nothing is left to submit.
  *
- * What a text is does not depend on what runs beside it: rows do not share a sum, keys are summed by
- * absolute position, and random numbers are keyed by seed, choice and position.
+ * What a text is does not depend on what runs beside it: rows do not share a sum, keys are summed
+ * by absolute position, and random numbers are keyed by seed, choice and position.
  *
  * @module
  */
@@ -63,9 +63,9 @@ export const MOST_SLOTS: number = DECODE_ROWS.at(-1)!;
 export const DEFAULT_SLOTS = 64;
 
 /**
- * Texts at a time where nobody waits for a single one. A GPU takes as long for a step of 256 rows of a
- * small model as for one of 64, and a text that ended holds its slot until that is known, a readback
- * later.
+ * Texts at a time where nobody waits for a single one. A GPU takes as long for a step of 256 rows
+ * of a small model as for one of 64, and a text that ended holds its slot until that is known, a
+ * readback later.
  */
 export function batchSlots(device: Device): number {
   return device.tuning === "gpu" ? MOST_SLOTS : DEFAULT_SLOTS;

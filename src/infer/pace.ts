@@ -1,6 +1,6 @@
 /**
- * How far ahead of the results to submit: enough that the GPU never waits for a readback, and no more,
- * as a new request waits for all that is under way.
+ * How far ahead of the results to submit: enough that the GPU never waits for a readback, and no
+ * more, as a new request waits for all that is under way.
  *
  * @module
  */

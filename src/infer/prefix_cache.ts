@@ -1,9 +1,9 @@
 /**
- * Which blocks of the cache hold the beginnings of texts, so that a text that begins like an earlier
- * one need not compute them again.
+ * Which blocks of the cache hold the beginnings of texts, so that a text that begins like an
+ * earlier one need not compute them again.
  *
- * An entry is a block of {@linkcode BLOCK_TOKENS} ids after the entry before it. Entries are found by
- * all of that and not by a hash of it, so two texts can never be taken for one another.
+ * An entry is a block of {@linkcode BLOCK_TOKENS} ids after the entry before it. Entries are found
+ * by all of that and not by a hash of it, so two texts can never be taken for one another.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * What a text asks of the engine, and what it is told while the text is written. Plain data, so that
- * it crosses to and from a Worker as it is.
+ * What a text asks of the engine, and what it is told while the text is written. Plain data, so
+ * that it crosses to and from a Worker as it is.
  *
  * @module
  */
@@ -16,7 +16,9 @@ export interface TextRequest {
   readonly choices?: number;
   /** Choice j draws with Philox's choice number `sampling.choice + j`. @default {} */
   readonly sampling?: SamplingOptions;
-  /** Tokens that end a text; the token is told of, then the end. At most {@linkcode MOST_STOP_IDS}. */
+  /**
+   * Tokens that end a text; the token is told of, then the end. At most {@linkcode MOST_STOP_IDS}.
+   */
   readonly stopIds?: readonly number[];
   /** With each token so many of the most likely, at most {@linkcode MOST_TOP}. @default 0 */
   readonly top?: number;

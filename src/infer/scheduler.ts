@@ -2,8 +2,9 @@
  * Who is next: which prompts are taken in and which texts get their next tokens in a submission.
  *
  * Pure bookkeeping over requests, slots and blocks, without a GPU: the engine does what a
- * {@linkcode Turn} says, and tells the tokens that came of it. Requests have their turn in the order
- * in which they came; when blocks run out, the youngest text waits again and is taken in anew.
+ * {@linkcode Turn} says, and tells the tokens that came of it. Requests have their turn in the
+ * order in which they came; when blocks run out, the youngest text waits again and is taken in
+ * anew.
  *
  * @module
  */
@@ -24,8 +25,8 @@ const PACKED_ROWS = [32, 128] as const;
 const MOST_ROWS_BESIDE = 128;
 
 /**
- * So many slots are taken as a batch's, where nobody waits for a token: chunks of several prompts may
- * then be as large as this, beside texts, too.
+ * So many slots are taken as a batch's, where nobody waits for a token: chunks of several prompts
+ * may then be as large as this, beside texts, too.
  */
 const BATCH_SLOTS = 128;
 const BATCH_PACKED_ROWS = 512;

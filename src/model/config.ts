@@ -1,6 +1,6 @@
 /**
- * What a decoder is: one configuration covers GPT-1 (post-LN), GPT-2 (pre-LN) and GPT-3 (pre-LN with
- * alternating dense and banded attention).
+ * What a decoder is: one configuration covers GPT-1 (post-LN), GPT-2 (pre-LN) and GPT-3 (pre-LN
+ * with alternating dense and banded attention).
  *
  * @module
  */
@@ -17,7 +17,10 @@ export interface ModelConfig {
   readonly heads: number;
   /** C: width of the residual stream. */
   readonly channels: number;
-  /** Where layer norm sits: after each sub-layer (GPT-1) or before it, with a last one (GPT-2, GPT-3). */
+  /**
+   * Where layer norm sits: after each sub-layer (GPT-1) or before it, with a last one (GPT-2,
+   * GPT-3).
+   */
   readonly norm: "post" | "pre";
   /** GELU by tanh (GPT-1 to GPT-3) or exact. */
   readonly activation: "gelu" | "gelu_erf";
@@ -56,8 +59,8 @@ function gpt3(layers: number, channels: number, heads: number): ModelConfig {
  *
  * GPT-1: Radford et al. 2018; GPT-2: Radford et al. 2019 with the sizes of the released weights;
  * GPT-3: Brown et al. 2020, table 2.1, with the two sizes whose printed width and heads do not fit
- * each other taken as 16 heads of 128 (XL) and a width of 5,120 (13B). The paper prints no band; 256
- * is this project's choice.
+ * each other taken as 16 heads of 128 (XL) and a width of 5,120 (13B). The paper prints no band;
+ * 256 is this project's choice.
  */
 export const PRESETS = {
   "gpt1": {

@@ -1,8 +1,8 @@
 /**
  * `config.json`: a decoder's configuration under Hugging Face's names.
  *
- * What `transformers` would load to other numbers, or not whole, says `model_type: "brachio"`: banded
- * attention and decoders without biases.
+ * What `transformers` would load to other numbers, or not whole, says `model_type: "brachio"`:
+ * banded attention and decoders without biases.
  *
  * @module
  */

@@ -62,7 +62,9 @@ export interface DecoderCache {
   readonly rows: CachedRows;
 }
 
-/** Dropout of a training plan: one rate for embeddings, attention and residual paths, as published. */
+/**
+ * Dropout of a training plan: one rate for embeddings, attention and residual paths, as published.
+ */
 export interface DecoderDropout {
   /** In [0, 1). */
   rate: number;
@@ -70,7 +72,9 @@ export interface DecoderDropout {
   state: DropoutState;
 }
 
-/** Sites of dropout in a block, so that no two masks are alike: 3 a block after the embedding's 0. */
+/**
+ * Sites of dropout in a block, so that no two masks are alike: 3 a block after the embedding's 0.
+ */
 const SITES_A_BLOCK = 3;
 
 /**

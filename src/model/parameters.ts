@@ -1,6 +1,6 @@
 /**
- * The one table of a decoder's tensors: it feeds sizes, initialisation, weight decay, checkpoints and
- * tests. Names and layouts are those of Hugging Face's GPT-2 and OpenAI GPT.
+ * The one table of a decoder's tensors: it feeds sizes, initialisation, weight decay, checkpoints
+ * and tests. Names and layouts are those of Hugging Face's GPT-2 and OpenAI GPT.
  *
  * @module
  */

@@ -89,7 +89,10 @@ export function adamwStep(options: AdamwStepOptions): Record<keyof typeof ADAMW_
   };
 }
 
-/** One run of parameters with gradient and moments, of one length, a multiple of 4: an arena's buffers. */
+/**
+ * One run of parameters with gradient and moments, of one length, a multiple of 4: an arena's
+ * buffers.
+ */
 export interface AdamwRange {
   /** (n) f32: parameters. */
   value: Tensor;

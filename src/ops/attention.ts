@@ -4,8 +4,8 @@
  *
  * out[t] = Σ_j dropout(softmax_j(q[t] · k[j] / √HS)) v[j] over the keys that query t sees. Scores
  * are never stored ("flash", Dao et al. 2022, https://arxiv.org/abs/2205.14135) or kept for the
- * backward ("materialised"); the result is the same to the bit, but for a GPU's tiles, which keep no
- * scores and sum in an order of their own.
+ * backward ("materialised"); the result is the same to the bit, but for a GPU's tiles, which keep
+ * no scores and sum in an order of their own.
  *
  * @module
  */
@@ -92,8 +92,8 @@ export interface AttentionOptions {
   /** (B) u32: positions from `length` on are padding: they see nothing and are not seen. */
   lengths?: Tensor;
   /**
-   * (2, B, T) u32, in place of lengths: where in its row the segment of each token starts, and where
-   * it ends. A token sees its own segment alone, so that texts which share a row do not meet.
+   * (2, B, T) u32, in place of lengths: where in its row the segment of each token starts, and
+   * where it ends. A token sees its own segment alone, so that texts which share a row do not meet.
    */
   segments?: Tensor;
   /** Dropout on the probabilities, replayed in the backward and never stored. @default none */
@@ -143,8 +143,8 @@ export function attention(plan: Plan, qkv: Tensor, options: AttentionOptions): T
   const scores = saved ? plan.activation("scores", [B, NH, T, columns]) : undefined;
   const bounds = read(options.lengths ?? options.segments ?? none("read", "u32"));
   const state = read(rate > 0 ? dropout!.state.tensor : none("read", "u32"));
-  // Multiply-adds of one product over all pairs that see each other, times two; where segments share
-  // a row, which are not known yet, over all that could.
+  // Multiply-adds of one product over all pairs that see each other, times two; where segments
+  // share a row, which are not known yet, over all that could.
   const pairs = visiblePairs(T, options.band ?? 0);
   const productFlops = 2 * B * NH * pairs * HS;
 

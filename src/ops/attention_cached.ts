@@ -2,10 +2,10 @@
  * Causal self-attention of new tokens against a cache of keys and values, dense or locally banded.
  *
  * The cache of a layer is a pool of blocks of {@linkcode BLOCK_TOKENS} slots; a table says which
- * block holds which positions of a sequence, so that sequences grow, share and free blocks without a
- * copy. Alone or in a chunk, a row has the same bits; they are those of attention(), too, but for a
- * GPU's tiles, which sum in an order of their own. A cache of f16 rounds keys and values, those of
- * the rows themselves too, so that neither chunks nor what is cached change a bit there, either.
+ * block holds which positions of a sequence, so that sequences grow, share and free blocks without
+ * a copy. Alone or in a chunk, a row has the same bits; they are those of attention(), too, but for
+ * a GPU's tiles, which sum in an order of their own. A cache of f16 rounds keys and values, those
+ * of the rows themselves too, so that neither chunks nor what is cached change a bit there, either.
  *
  * @module
  */

@@ -13,7 +13,8 @@ const BLEND = defineKernel({ label: "blend", source, file: "shaders/blend.wgsl" 
 const WG_SIZE = 64;
 
 /**
- * Record out = keep out + take inp, tensor by tensor. Where keep is 0 it is a copy, whatever out was.
+ * Record out = keep out + take inp, tensor by tensor. Where keep is 0 it is a copy, whatever out
+ * was.
  *
  * @param outs f32, each of whole vec4s, as an arena's buffers are
  * @param inps as many, of the same lengths

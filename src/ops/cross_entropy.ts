@@ -38,7 +38,9 @@ const CROSS_ENTROPY_WIDE = defineKernel({
 const MOST_THREADS = 1024;
 /** Vectors of 4 a thread that fewer threads are not worth: rows are too few to fill a GPU. */
 const FEW_VECTORS = 4;
-/** Vectors of 4 that a thread may hold: of 64 registers that a GPU has for each of 1,024 threads. */
+/**
+ * Vectors of 4 that a thread may hold: of 64 registers that a GPU has for each of 1,024 threads.
+ */
 const MOST_HELD = 13;
 /** Vectors of 4 that a thread loads together where the row does not fit its registers. */
 const STREAMED = 8;

@@ -28,8 +28,8 @@ export interface EntropyOptions {
 }
 
 /**
- * Record entropies[n] = mask[n] · -Σ p log p with p = softmax(logits[n, :V]), in nats, of a chunk of
- * rows. It has no gradient; a loss that overwrites the logits has to come after it.
+ * Record entropies[n] = mask[n] · -Σ p log p with p = softmax(logits[n, :V]), in nats, of a chunk
+ * of rows. It has no gradient; a loss that overwrites the logits has to come after it.
  *
  * @param logits (rows, ld)
  * @throws {RangeError} When shapes do not fit.

@@ -30,7 +30,9 @@ export type ChunkLoss = (logits: Tensor, chunk: LogitsChunk) => void;
 
 /** What both heads with a loss take. */
 export interface LmHeadChunkOptions {
-  /** Live rows of the embedding; those after it are padding: finite, and left alone. @default all */
+  /**
+   * Live rows of the embedding; those after it are padding: finite, and left alone. @default all
+   */
   V?: number;
   /** Rows of logits held at a time, a multiple of 64. @default 256, less where V is very large */
   chunkRows?: number;
@@ -52,8 +54,8 @@ const COLUMN_ALIGNMENT = 64;
 
 /**
  * Record the loss of each row, chunk by chunk: logits = x wteᵀ, softmax cross-entropy in place and,
- * in a plan for training, the gradients dx (=|+=) dlogits wte and dwte += dlogitsᵀ x at once, as the
- * logits do not live until the backward. What else is done with x must not change it.
+ * in a plan for training, the gradients dx (=|+=) dlogits wte and dwte += dlogitsᵀ x at once, as
+ * the logits do not live until the backward. What else is done with x must not change it.
  *
  * @param x (…, C), N rows in all
  * @returns losses (N), weighted by the mask and not by the scale: see {@linkcode meanLoss}.
@@ -138,7 +140,8 @@ export function lmHeadChunks(
  * Record the logits of all rows at once, for inference: no gradient.
  *
  * @param x (…, C), N rows in all
- * @returns logits (N, ld): the first V columns are live, what is in the padding up to ld is not said.
+ * @returns logits (N, ld): the first V columns are live, what is in the padding up to ld is not
+ * said.
  * @throws {RangeError} When shapes do not fit or N is too large for one binding.
  */
 export function lmHeadLogits(

@@ -3,9 +3,9 @@
  * right factor of those that inference needs may be kept in f16.
  *
  * Every variant but those for products that may share their terms sums each element over the
- * contraction one term after the other, with fma, from the bias or 0. So a row of a result has the same
- * bits whatever the number of rows, the tile or the variant, and a variant may be chosen by speed
- * alone.
+ * contraction one term after the other, with fma, from the bias or 0. So a row of a result has the
+ * same bits whatever the number of rows, the tile or the variant, and a variant may be chosen by
+ * speed alone.
  *
  * @module
  */
@@ -55,8 +55,8 @@ export interface Product {
   /** `+=` when true, else `=`. @default false */
   accumulate?: boolean;
   /**
-   * Whether the terms of an element may be shared among workgroups where that is faster, so that its
-   * bits depend on M. For gradients: there nobody compares a row alone with a row in a batch.
+   * Whether the terms of an element may be shared among workgroups where that is faster, so that
+   * its bits depend on M. For gradients: there nobody compares a row alone with a row in a batch.
    * @default false
    */
   sharesTerms?: boolean;

@@ -128,8 +128,8 @@ export const TILES: readonly Tile[] = [
 ];
 
 /**
- * How many tiles of 128 x 128 a product has, slices counted: too few for a large adapter, as many as
- * it takes at once or less, up to twice that, or more, so that the last ones no longer count.
+ * How many tiles of 128 x 128 a product has, slices counted: too few for a large adapter, as many
+ * as it takes at once or less, up to twice that, or more, so that the last ones no longer count.
  */
 export const TILE_CLASSES = ["few", "some", "more", "many"] as const;
 
@@ -220,8 +220,8 @@ function chooseTile(shape: Shape, S: number, device: Device): Tile {
 }
 
 /**
- * Among how many workgroups the terms of an element are shared: by shape alone, as it decides the order
- * of the sum.
+ * Among how many workgroups the terms of an element are shared: by shape alone, as it decides the
+ * order of the sum.
  */
 function slices(shape: Shape, device: Device): number {
   const { M, N, K, sharesTerms, layout } = shape;

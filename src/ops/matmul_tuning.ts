@@ -22,7 +22,9 @@ export interface TileStore {
   save(adapter: string, choices: TileChoices): Promise<void>;
 }
 
-/** A product that tiles are timed by: its rows, columns and slices decide how many tiles there are. */
+/**
+ * A product that tiles are timed by: its rows, columns and slices decide how many tiles there are.
+ */
 export type TimedProduct = Pick<Product, "M" | "N" | "K" | "sharesTerms"> & {
   /** Which factor is transposed. */
   layout: Layout;
@@ -138,8 +140,8 @@ export async function workingTiles(
 }
 
 /**
- * The fastest of some tiles that work, timed in turns after a GPU has run them for warmMs, or longer
- * where they took long to compile. Leaves the tiles that are set as they are.
+ * The fastest of some tiles that work, timed in turns after a GPU has run them for warmMs, or
+ * longer where they took long to compile. Leaves the tiles that are set as they are.
  *
  * @throws {Error} When one does not compile.
  */
@@ -208,8 +210,9 @@ function record(
 }
 
 /**
- * As {@linkcode timeTogether}, by the host's clock: of as many runs as make a sample. They are submitted
- * at once, as a submission each takes the host longer than a small product takes a large GPU.
+ * As {@linkcode timeTogether}, by the host's clock: of as many runs as make a sample. They are
+ * submitted at once, as a submission each takes the host longer than a small product takes a large
+ * GPU.
  */
 async function timeByHost(
   plans: readonly Plan[],

@@ -76,8 +76,8 @@ export interface PolicyOutputs {
 
 /**
  * The loss of a policy, for {@linkcode lmHeadLoss}: the log-probability of each chosen token, the
- * clipped loss of it, and, by cross-entropy weighted with that loss's own slope, the gradient in the
- * logits, in place.
+ * clipped loss of it, and, by cross-entropy weighted with that loss's own slope, the gradient in
+ * the logits, in place.
  *
  * @param N positions in all
  * @throws {RangeError} When shapes do not fit.

@@ -131,8 +131,8 @@ export function recordRows(
 }
 
 /**
- * Record dtable[row - start, :] += sums of rows of dout, by buckets from the host or, without any, by
- * those of the positions 0 … T - 1 over and over.
+ * Record dtable[row - start, :] += sums of rows of dout, by buckets from the host or, without any,
+ * by those of the positions 0 … T - 1 over and over.
  *
  * @throws {RangeError} When shapes do not fit.
  */

@@ -106,8 +106,8 @@ export interface DecodeInputs {
 }
 
 /**
- * Record what the next step of some slots reads. A row whose slot is `DEAD_ROW`, or is not alive, is
- * dead.
+ * Record what the next step of some slots reads. A row whose slot is `DEAD_ROW`, or is not alive,
+ * is dead.
  *
  * @param rows (N) u32: slots or `DEAD_ROW`
  * @throws {RangeError} When a shape does not fit.

@@ -101,7 +101,10 @@ export interface SlotState {
   readonly bias: Tensor;
 }
 
-/** How to choose, every value given: what `checkSampling` of src/infer/sampler.ts returns, and a key. */
+/**
+ * How to choose, every value given: what `checkSampling` of src/infer/sampler.ts returns, and a
+ * key.
+ */
 export interface SlotSampling {
   /** Divides the logits; 0 is greedy. */
   readonly temperature: number;

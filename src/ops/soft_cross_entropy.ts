@@ -19,7 +19,9 @@ const WG_SIZE = 64;
 
 /** Options of {@linkcode softCrossEntropy}. */
 export interface SoftCrossEntropyOptions {
-  /** (N, K) f32: shares of the classes, adding up to the row's weight; all 0 where it is padding. */
+  /**
+   * (N, K) f32: shares of the classes, adding up to the row's weight; all 0 where it is padding.
+   */
   labels: Tensor;
   /** Coefficient over the examples of the step. */
   state: LossState;
@@ -35,8 +37,8 @@ export interface SoftCrossEntropyOptions {
 
 /**
  * Record losses[n] = Σ_k labels[n, k] (logsumexp(logits[n, :]) - logits[n, k]) and, where asked
- * for, the gradient of scale * sum of losses, **in place**: the logits become their own gradient, which
- * the backward of the op that made them finds. Nothing else may read the logits afterwards.
+ * for, the gradient of scale * sum of losses, **in place**: the logits become their own gradient,
+ * which the backward of the op that made them finds. Nothing else may read the logits afterwards.
  *
  * @param logits (N, K), or (K, N) where classes are columns; any shape of N K elements.
  * @returns losses (N)

@@ -3,8 +3,8 @@
  * answer of a reasoning that is there.
  *
  * Sources: T. Kojima, S. S. Gu, M. Reid, Y. Matsuo, Y. Iwasawa, "Large language models are
- * zero-shot reasoners" (2022), section 3 (https://arxiv.org/abs/2205.11916); J. Wei et al., "Chain-of-thought
- * prompting elicits reasoning in large language models" (2022), appendix G
+ * zero-shot reasoners" (2022), section 3 (https://arxiv.org/abs/2205.11916); J. Wei et al.,
+ * "Chain-of-thought prompting elicits reasoning in large language models" (2022), appendix G
  * (https://arxiv.org/abs/2201.11903).
  *
  * @module

@@ -19,7 +19,8 @@
 
 /**
  * What a path's vote weighs: one each, its probability, that of its tokens in the mean, or the
- * probability that it is preferred to a demonstration: σ(reward), as their rewards are 0 on average.
+ * probability that it is preferred to a demonstration: σ(reward), as their rewards are 0 on
+ * average.
  */
 export type Aggregate = "majority" | "logprob" | "length_norm" | "reward";
 
@@ -93,8 +94,8 @@ function logSigmoid(x: number): number {
 }
 
 /**
- * When no more paths are wanted. Every rule but "none" also stops where "certain" does, as that changes
- * nothing.
+ * When no more paths are wanted. Every rule but "none" also stops where "certain" does, as that
+ * changes nothing.
  */
 export type StopRule =
   | { readonly rule: "none" }
@@ -103,8 +104,8 @@ export type StopRule =
   /** Once `window` paths in a row agree; windows follow each other without overlap. */
   | { readonly rule: "window"; readonly window: number }
   /**
-   * Once the leading answer is ahead of the second with this probability, as far as these two go. It is
-   * looked at after each path, so it stops too soon a little more often than one look would.
+   * Once the leading answer is ahead of the second with this probability, as far as these two go.
+   * It is looked at after each path, so it stops too soon a little more often than one look would.
    */
   | { readonly rule: "beta"; readonly confidence: number };
 

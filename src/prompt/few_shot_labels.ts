@@ -1,9 +1,9 @@
 /**
  * Labels as continuations of a prompt: which tokens they are, and what their log-probabilities say.
  *
- * A label may have several wordings (verbalizers). It stands for the event that any of them follows,
- * so its probability is their sum. A length is a single wording's: what is divided by one is the
- * largest over the wordings.
+ * A label may have several wordings (verbalizers). It stands for the event that any of them
+ * follows, so its probability is their sum. A length is a single wording's: what is divided by one
+ * is the largest over the wordings.
  *
  * @module
  */
@@ -21,12 +21,13 @@ export interface LabelTokens {
 }
 
 /**
- * Encodes a label after a context. The two are encoded together, as they would be in a text, and what
- * has the ids of the context alone is the context: where the boundary falls within a token, that
- * token is scored with the label. White space at the context's end goes to the label.
+ * Encodes a label after a context. The two are encoded together, as they would be in a text, and
+ * what has the ids of the context alone is the context: where the boundary falls within a token,
+ * that token is scored with the label. White space at the context's end goes to the label.
  *
  * @param options.start begins a text where the context is empty
- * @throws {RangeError} When there is nothing to score, nothing before it, or a character is unknown.
+ * @throws {RangeError} When there is nothing to score, nothing before it, or a character is
+ * unknown.
  */
 export function encodeLabel(
   tokenizer: Tokenizer,
@@ -152,8 +153,8 @@ export function softmax(scores: readonly number[]): number[] {
 }
 
 /**
- * ln p_cf of contextual calibration: what the model thinks of each label where the input says nothing.
- * The mean over content-free inputs of the labels' probabilities, which then add up to 1.
+ * ln p_cf of contextual calibration: what the model thinks of each label where the input says
+ * nothing. The mean over content-free inputs of the labels' probabilities, which then add up to 1.
  *
  * Source: T. Z. Zhao, E. Wallace, S. Feng, D. Klein, S. Singh, "Calibrate Before Use: Improving
  * Few-Shot Performance of Language Models", ICML 2021, section 5.

@@ -28,8 +28,8 @@ export interface FewShotTemplateOptions {
   /** After the instruction and after each solved example. @default "\n\n" */
   readonly separator?: string;
   /**
-   * Before an output that does not begin with white space, where none is before it. @default " ", or
-   * "" with a format, which is taken as it is
+   * Before an output that does not begin with white space, where none is before it. @default " ",
+   * or "" with a format, which is taken as it is
    */
   readonly delimiter?: string;
 }
@@ -66,7 +66,10 @@ export class FewShotTemplate {
   readonly #between: string;
   readonly #after: string;
 
-  /** From its parts. @throws {RangeError} When a format has not each of its fields once, the input first. */
+  /**
+   * From its parts. @throws {RangeError} When a format has not each of its fields once, the input
+   * first.
+   */
   constructor(options: FewShotTemplateOptions = {}) {
     const { inputPrefix = "", inputSuffix = "\n", outputPrefix = "", format } = options;
     this.separator = options.separator ?? "\n\n";

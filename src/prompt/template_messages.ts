@@ -9,8 +9,8 @@ const TURN = /<\|(system|user|assistant)\|>([\s\S]*?)<\|end\|>/y;
 const OPEN = "<|assistant|>";
 
 /**
- * The messages of a prompt that our chat template made, its open turn of the assistant left out; any
- * other prompt is one message of the user.
+ * The messages of a prompt that our chat template made, its open turn of the assistant left out;
+ * any other prompt is one message of the user.
  *
  * @example
  * ```ts

@@ -1,8 +1,8 @@
 /**
  * Predictable scaling: the loss of a large model, foretold from smaller ones.
  *
- * Source: OpenAI, "GPT-4 Technical Report", 2023, section 3.1: L(C) = a·C^b + c, fitted to models of
- * less compute before the largest is trained.
+ * Source: OpenAI, "GPT-4 Technical Report", 2023, section 3.1: L(C) = a·C^b + c, fitted to models
+ * of less compute before the largest is trained.
  *
  * @module
  */

@@ -12,8 +12,8 @@ const MODEL = "model.safetensors";
 const FILES = ["config.json", "tokenizer.json", "tokenizer_config.json", "head.json"];
 
 /**
- * Copies what serving needs of a checkpoint into a run, after its last one. `current` stays: whoever
- * serves points it there. `origin.json` of the new version says where it comes from.
+ * Copies what serving needs of a checkpoint into a run, after its last one. `current` stays:
+ * whoever serves points it there. `origin.json` of the new version says where it comes from.
  *
  * @param target `root`: folder of all runs; `run`: the one that gets a version; `steps`: how far it
  * is from the last version

@@ -1,6 +1,6 @@
 /**
- * Reward against divergence of a run that learns from rewards, as an SVG: over-optimisation is where
- * the one goes on and held-out prompts do not follow.
+ * Reward against divergence of a run that learns from rewards, as an SVG: over-optimisation is
+ * where the one goes on and held-out prompts do not follow.
  *
  * @module
  */

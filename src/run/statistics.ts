@@ -1,10 +1,10 @@
 /**
  * What a measured difference is worth: intervals and tests over items.
  *
- * Sources: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927;
- * B. Efron and R. J. Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13; Q. McNemar,
- * "Note on the sampling error of the difference between correlated proportions or percentages", 1947,
- * in its exact binomial form.
+ * Sources: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+ * 1927; B. Efron and R. J. Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13; Q.
+ * McNemar, "Note on the sampling error of the difference between correlated proportions or
+ * percentages", 1947, in its exact binomial form.
  *
  * @module
  */
@@ -61,7 +61,8 @@ export interface BootstrapOptions {
 }
 
 /**
- * Interval of a mean by the percentile bootstrap. Of differences of pairs it is the paired bootstrap.
+ * Interval of a mean by the percentile bootstrap. Of differences of pairs it is the paired
+ * bootstrap.
  *
  * @throws {RangeError} Without values.
  *

@@ -1,6 +1,6 @@
 /**
- * The heart of the runtime: requests on versions of weights, and jobs beside them, a turn at a time.
- * It knows nothing of threads and messages; {@linkcode RuntimeHost} drives it.
+ * The heart of the runtime: requests on versions of weights, and jobs beside them, a turn at a
+ * time. It knows nothing of threads and messages; {@linkcode RuntimeHost} drives it.
  *
  * @module
  */

@@ -1,7 +1,8 @@
 /**
  * The loop from feedback to the models that are served: comparisons retrain the reward model beside
- * the texts, a new version takes over when held-out feedback says that it is not worse, and policies
- * go on from there. Every change is in the audit list, and none is final: the versions before stay.
+ * the texts, a new version takes over when held-out feedback says that it is not worse, and
+ * policies go on from there. Every change is in the audit list, and none is final: the versions
+ * before stay.
  *
  * @module
  */

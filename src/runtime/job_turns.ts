@@ -1,6 +1,6 @@
 /**
- * The turns of jobs beside texts. A job's work comes in parts; each waits until the core lets it go,
- * and lasts some milliseconds, so that a text never waits for more.
+ * The turns of jobs beside texts. A job's work comes in parts; each waits until the core lets it
+ * go, and lasts some milliseconds, so that a text never waits for more.
  *
  * @module
  */

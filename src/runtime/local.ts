@@ -1,6 +1,6 @@
 /**
- * A runtime in the caller's own thread, over the same messages as the Worker's. For the command line
- * and for tests: while the GPU is busy, the thread is.
+ * A runtime in the caller's own thread, over the same messages as the Worker's. For the command
+ * line and for tests: while the GPU is busy, the thread is.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * The job "policy": a served policy goes on from feedback, by supervised fine-tuning on corrections or
- * by PPO on a reward model. The stage has a run of its own, whose end becomes a version of the
+ * The job "policy": a served policy goes on from feedback, by supervised fine-tuning on corrections
+ * or by PPO on a reward model. The stage has a run of its own, whose end becomes a version of the
  * policy's run.
  *
  * @module

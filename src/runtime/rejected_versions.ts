@@ -11,9 +11,9 @@ import { RunWriter } from "../run/run_folder.ts";
 const MOST_ENTRIES = 10_000;
 
 /**
- * Steps of the versions that training made and that were never served, in the order of their making.
- * What was served is needed: answers name it, and it can be gone back to. So is a version that
- * others started from.
+ * Steps of the versions that training made and that were never served, in the order of their
+ * making. What was served is needed: answers name it, and it can be gone back to. So is a version
+ * that others started from.
  *
  * @param entries of the audit list, the newest first
  */
@@ -35,8 +35,8 @@ export function rejectedSteps(entries: readonly AuditEntry[], run: string): numb
  * Removes rejected versions but the last ones, and writes that down. What `current` points to stays
  * in any case.
  *
- * @param options `root`: folder of all runs; `keep`: so many of the last ones, from 1: a step is not
- * given twice; `by`: who is written down
+ * @param options `root`: folder of all runs; `keep`: so many of the last ones, from 1: a step is
+ * not given twice; `by`: who is written down
  * @returns steps that were removed
  * @throws {CannotError} When another process writes the run, or the audit list cannot be read.
  */

@@ -1,6 +1,6 @@
 /**
- * The job "reward": trains a version of a reward model on a file of comparisons, and says whether it
- * may take the place of the one that is current. It starts from the weights of `base`, so that a
+ * The job "reward": trains a version of a reward model on a file of comparisons, and says whether
+ * it may take the place of the one that is current. It starts from the weights of `base`, so that a
  * version is a function of these and the data, however many there were before.
  *
  * @module

@@ -35,7 +35,9 @@ export interface ServedModel {
   readonly weightBytes: number;
   /** What it was fine-tuned to tell; undefined where it only writes. */
   readonly head?: ServedHead | undefined;
-  /** How it scores dialogues; undefined where it is no reward model. Such a model writes nothing. */
+  /**
+   * How it scores dialogues; undefined where it is no reward model. Such a model writes nothing.
+   */
   readonly reward?: RewardHead | undefined;
 }
 

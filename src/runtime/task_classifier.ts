@@ -42,7 +42,9 @@ const BATCH_EXAMPLES = [1, 8, 32] as const;
 /** Tokens of a batch, padding too: texts wait while it runs. */
 const BATCH_TOKENS = 2048;
 
-/** Scorers of one version, one for each size of a batch; they share a pool, as no two run at a time. */
+/**
+ * Scorers of one version, one for each size of a batch; they share a pool, as no two run at a time.
+ */
 export class BatchScorers {
   readonly #device: Device;
   readonly #weights: Weights;

@@ -1,6 +1,6 @@
 /**
- * Requests for texts, from when they come to their last event: they wait for their version, then the
- * engine of that has them.
+ * Requests for texts, from when they come to their last event: they wait for their version, then
+ * the engine of that has them.
  *
  * @module
  */

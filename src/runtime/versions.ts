@@ -36,7 +36,9 @@ export interface Lease<V> {
   readonly model: ServedModel;
   /** What was loaded. */
   readonly value: V;
-  /** Another lease on the same version, whatever is current. @throws {Error} When it was given back */
+  /**
+   * Another lease on the same version, whatever is current. @throws {Error} When it was given back
+   */
   share(): Lease<V>;
   /** Gives the right back; the last one of an old version gives its memory back. */
   release(): void;

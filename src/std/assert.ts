@@ -1,8 +1,8 @@
 /**
  * Assertions with the names, signatures and meaning of `@std/assert`, over `node:assert/strict`.
  *
- * The import map names this file `@std/assert`, so that the tests can move to the real one by a change
- * of that single line.
+ * The import map names this file `@std/assert`, so that the tests can move to the real one by a
+ * change of that single line.
  *
  * @module
  */
@@ -43,7 +43,10 @@ function show(value: unknown): string {
   });
 }
 
-/** Runs node's assertion, whose message has the difference line by line, and throws ours in its place. */
+/**
+ * Runs node's assertion, whose message has the difference line by line, and throws ours in its
+ * place.
+ */
 function withDifference(nodeAssertion: () => void, summary: string, msg?: string): void {
   try {
     nodeAssertion();
@@ -54,8 +57,8 @@ function withDifference(nodeAssertion: () => void, summary: string, msg?: string
 }
 
 /**
- * Whether two values are deeply equal, by value and by class. As in `@std/assert`, NaN equals NaN and,
- * other than for node's own assertions, 0 equals -0 at any depth.
+ * Whether two values are deeply equal, by value and by class. As in `@std/assert`, NaN equals NaN
+ * and, other than for node's own assertions, 0 equals -0 at any depth.
  */
 export function equal(a: unknown, b: unknown): boolean {
   return compare(a, b, new Map());
@@ -254,7 +257,10 @@ export function assertInstanceOf<T extends AnyConstructor>(
   );
 }
 
-/** Asserts that `error` is an Error, of a class and with a message that includes `msgMatches` where given. */
+/**
+ * Asserts that `error` is an Error, of a class and with a message that includes `msgMatches` where
+ * given.
+ */
 export function assertIsError<E extends Error = Error>(
   error: unknown,
   ErrorClass?: ErrorClass<E>,
@@ -302,7 +308,10 @@ export function assertStringIncludes(actual: string, expected: string, msg?: str
   }
 }
 
-/** Asserts that `actual` has all that `expected` has, at any depth; what else it has is not looked at. */
+/**
+ * Asserts that `actual` has all that `expected` has, at any depth; what else it has is not looked
+ * at.
+ */
 export function assertObjectMatch(
   actual: Record<PropertyKey, unknown>,
   expected: Record<PropertyKey, unknown>,
@@ -339,7 +348,10 @@ function isPlainish(value: unknown): value is Record<PropertyKey, unknown> {
 
 /** Asserts that `fn` throws, and returns what it threw. */
 export function assertThrows(fn: () => unknown, msg?: string): unknown;
-/** Asserts that `fn` throws an error of a class, whose message includes `msgIncludes`, and returns it. */
+/**
+ * Asserts that `fn` throws an error of a class, whose message includes `msgIncludes`, and returns
+ * it.
+ */
 export function assertThrows<E extends Error = Error>(
   fn: () => unknown,
   ErrorClass: ErrorClass<E>,
@@ -363,7 +375,10 @@ export function assertThrows<E extends Error = Error>(
 
 /** Asserts that the promise of `fn` rejects, and returns what it rejected with. */
 export function assertRejects(fn: () => PromiseLike<unknown>, msg?: string): Promise<unknown>;
-/** Asserts that the promise of `fn` rejects with an error of a class, whose message includes `msgIncludes`. */
+/**
+ * Asserts that the promise of `fn` rejects with an error of a class, whose message includes
+ * `msgIncludes`.
+ */
 export function assertRejects<E extends Error = Error>(
   fn: () => PromiseLike<unknown>,
   ErrorClass: ErrorClass<E>,

@@ -1,15 +1,17 @@
 /**
- * Text as BERT's basic tokenizer leaves it, which `transformers` uses for GPT-1: lower case, no accents,
- * no control characters; words end at white space, and punctuation and Chinese characters stand alone.
+ * Text as BERT's basic tokenizer leaves it, which `transformers` uses for GPT-1: lower case, no
+ * accents, no control characters; words end at white space, and punctuation and Chinese characters
+ * stand alone.
  *
- * Source: BertNormalizer and BertPreTokenizer of Hugging Face's `tokenizers`. All it does is decided
- * character by character.
+ * Source: BertNormalizer and BertPreTokenizer of Hugging Face's `tokenizers`. All it does is
+ * decided character by character.
  *
  * @module
  */
 
-// The source has the tables of Unicode 8 and a few slips, JavaScript those of its engine. Characters from
-// here on that JavaScript knows as marks, punctuation and so on are like letters there.
+// The source has the tables of Unicode 8 and a few slips, JavaScript those of its engine.
+// Characters from here on that JavaScript knows as marks, punctuation and so on are like letters
+// there.
 const NEWER = new RegExp(
   "[" + ranges(
     "61d 7fd 890-8e2 9fd-9fe a76 afa-aff b55 c04-c3c c77 c84 d00 d3b-d3c d81 eba ece 180f-1886 " +
@@ -48,7 +50,10 @@ export function splitBertWords(text: string): string[] {
 const MOST_MAPPED = 2 ** 16;
 const MAPPED = new Map<string, string>();
 
-/** What becomes of a character: nothing, a space, itself or other letters, with spaces where it is alone. */
+/**
+ * What becomes of a character: nothing, a space, itself or other letters, with spaces where it is
+ * alone.
+ */
 function map(character: string): string {
   if (/[\t\n\r]/.test(character)) return " ";
   if (NEWER.test(character)) return character.toLowerCase();

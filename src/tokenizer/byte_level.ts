@@ -1,12 +1,13 @@
 /**
  * Byte-level BPE: any text, and any bytes, as tokens of a vocabulary that holds all 256 bytes.
  *
- * Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.2, and
- * its `encoder.py`; the ids are those of Hugging Face's `tokenizers` (models/bpe, pre_tokenizers/byte_level).
+ * Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.2,
+ * and its `encoder.py`; the ids are those of Hugging Face's `tokenizers` (models/bpe,
+ * pre_tokenizers/byte_level).
  *
- * The merging is ours and not `gpt-tokenizer`'s `BytePairEncodingCore` (4.0.0), which gives the same ids
- * where it gives any, but for two cases: 200,000 letters in a row took it 59 s and then overflowed the
- * stack, and a trained token that begins with a byte order mark is never found.
+ * The merging is ours and not `gpt-tokenizer`'s `BytePairEncodingCore` (4.0.0), which gives the
+ * same ids where it gives any, but for two cases: 200,000 letters in a row took it 59 s and then
+ * overflowed the stack, and a trained token that begins with a byte order mark is never found.
  *
  * @module
  */
@@ -27,8 +28,8 @@ export function* splitWords(text: string): Generator<string> {
 }
 
 /**
- * The character that stands for each byte in vocabulary files: the byte's own where that is printable,
- * else the next one from U+0100.
+ * The character that stands for each byte in vocabulary files: the byte's own where that is
+ * printable, else the next one from U+0100.
  */
 export const BYTE_CHARACTERS: readonly string[] = byteCharacters();
 
@@ -43,7 +44,9 @@ function byteCharacters(): string[] {
 
 const BYTES = new Map(BYTE_CHARACTERS.map((character, byte) => [character, byte]));
 
-/** The bytes of a token as vocabulary files write it; undefined where a character stands for none. */
+/**
+ * The bytes of a token as vocabulary files write it; undefined where a character stands for none.
+ */
 export function bytesOfToken(token: string): Uint8Array<ArrayBuffer> | undefined {
   const bytes = new Uint8Array(token.length);
   for (let i = 0; i < token.length; i++) {
@@ -89,7 +92,10 @@ export class ByteLevelTokenizer implements Tokenizer {
   #sha256: string | undefined;
   readonly #utf8 = new TextEncoder();
 
-  /** From a vocabulary and merges. @throws {RangeError} when two ids have one token, or a byte has none */
+  /**
+   * From a vocabulary and merges. @throws {RangeError} when two ids have one token, or a byte has
+   * none
+   */
   constructor({ tokens, merges, special }: ByteLevelModel) {
     this.tokens = tokens;
     this.merges = merges;
@@ -225,7 +231,8 @@ export class ByteLevelTokenizer implements Tokenizer {
         byte_fallback: false,
         ignore_merges: false,
         vocab: Object.fromEntries(this.#ids),
-        // The older of two spellings: every version of `tokenizers` reads it, and no token has a space.
+        // The older of two spellings: every version of `tokenizers` reads it, and no token has a
+        // space.
         merges: this.merges.map(([left, right]) => `${this.tokens[left]} ${this.tokens[right]}`),
       },
     };

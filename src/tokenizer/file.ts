@@ -1,7 +1,7 @@
 /**
- * `tokenizer.json`: the one file that every tokenizer here is saved to and loaded from, in the form of
- * Hugging Face's `tokenizers`, which reads it to the same ids. What a file asks for and is not done here
- * is refused, not passed over.
+ * `tokenizer.json`: the one file that every tokenizer here is saved to and loaded from, in the form
+ * of Hugging Face's `tokenizers`, which reads it to the same ids. What a file asks for and is not
+ * done here is refused, not passed over.
  *
  * @module
  */
@@ -66,8 +66,8 @@ export async function readTokenizer(path: string): Promise<Tokenizer> {
 }
 
 /**
- * Makes the tokenizer that a `tokenizer.json` describes: byte-level BPE (GPT-2's and its like), GPT-1's
- * BPE, or characters.
+ * Makes the tokenizer that a `tokenizer.json` describes: byte-level BPE (GPT-2's and its like),
+ * GPT-1's BPE, or characters.
  *
  * @param json its text, or its parsed content
  * @throws {CannotError} when it is damaged, or of another kind
@@ -219,7 +219,10 @@ function checkPostProcessor(processor: unknown): void {
   throw fault("a post-processor that adds no tokens", `got ${show(processor)}`);
 }
 
-/** Checks options; where a list is given, any of its values will do. Absent, null, "" and false are one. */
+/**
+ * Checks options; where a list is given, any of its values will do. Absent, null, "" and false are
+ * one.
+ */
 function expect(actual: unknown, where: string, wanted: Json): void {
   for (const [name, want] of Object.entries(wanted)) {
     const got = isObject(actual) ? actual[name] : undefined;

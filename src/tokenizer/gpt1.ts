@@ -1,10 +1,10 @@
 /**
  * GPT-1's tokenizer: BPE over lower-case words, whose last symbol carries `</w>`.
  *
- * Source: Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training", section
- * 4.1, and its released vocabulary. Words are cut as `transformers` cuts them (OpenAIGPTTokenizer); the
- * original used ftfy and spaCy. Encoding is lossy: case, accents, control characters and the amount of
- * white space are gone, and what the vocabulary lacks is `<unk>`.
+ * Source: Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training",
+ * section 4.1, and its released vocabulary. Words are cut as `transformers` cuts them
+ * (OpenAIGPTTokenizer); the original used ftfy and spaCy. Encoding is lossy: case, accents, control
+ * characters and the amount of white space are gone, and what the vocabulary lacks is `<unk>`.
  *
  * @module
  */
@@ -24,8 +24,8 @@ export const END_OF_WORD = "</w>";
 export const UNKNOWN = "<unk>";
 
 /**
- * What the original replaced before anything else (`text_standardize`), as far as it shows in the words:
- * characters that its vocabulary lacks, by those that it has.
+ * What the original replaced before anything else (`text_standardize`), as far as it shows in the
+ * words: characters that its vocabulary lacks, by those that it has.
  */
 export const STANDARD_CHARACTERS: readonly (readonly [from: string, to: string])[] = [
   ["—", "-"],
@@ -64,7 +64,10 @@ export class Gpt1Tokenizer implements Tokenizer {
   readonly #vocabulary: Vocabulary;
   #sha256: string | undefined;
 
-  /** From a vocabulary and merges. @throws {RangeError} when `<unk>` is missing, or two ids have one token */
+  /**
+   * From a vocabulary and merges. @throws {RangeError} when `<unk>` is missing, or two ids have one
+   * token
+   */
   constructor(model: Gpt1Model) {
     const { tokens } = this.#model = model;
     this.#special = new SpecialTokens(model.special);

@@ -1,9 +1,9 @@
 /**
  * GPT-2's own tokenizer: 50,257 tokens, `<|endoftext|>` the last.
  *
- * The vocabulary comes from the package gpt-tokenizer (`r50k_base`, the tokens in the order of their
- * ranks). Which two tokens each one was merged from is not written there, but follows: it is what is
- * left of its bytes after all merges of lower rank.
+ * The vocabulary comes from the package gpt-tokenizer (`r50k_base`, the tokens in the order of
+ * their ranks). Which two tokens each one was merged from is not written there, but follows: it is
+ * what is left of its bytes after all merges of lower rank.
  *
  * @module
  */

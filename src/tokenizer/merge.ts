@@ -1,10 +1,10 @@
 /**
  * Byte-pair encoding's second half: given the merges, join the symbols of one word.
  *
- * The pair of the lowest rank is joined first, the leftmost of equals, until no pair is left that has a
- * merge (Sennrich et al. 2016, https://arxiv.org/abs/1508.07909, algorithm 1). Pairs wait in a heap, so
- * that a word of n symbols takes n log n steps: with a scan a step, a file that is one long run of
- * letters would take hours.
+ * The pair of the lowest rank is joined first, the leftmost of equals, until no pair is left that
+ * has a merge (Sennrich et al. 2016, https://arxiv.org/abs/1508.07909, algorithm 1). Pairs wait in
+ * a heap, so that a word of n symbols takes n log n steps: with a scan a step, a file that is one
+ * long run of letters would take hours.
  *
  * @module
  */
@@ -56,7 +56,8 @@ export class MergeTable {
       const at = entry % POSITIONS;
       const right = next[at]!;
       if (symbols[at] === GONE || right === end) continue;
-      // The pair may have changed since it was offered; what it would become decides, as in `tokenizers`.
+      // The pair may have changed since it was offered; what it would become decides, as in
+      // `tokenizers`.
       const rank = this.#ranks.get(symbols[at]! * this.#vocabSize + symbols[right]!);
       const joined = this.#joined[Math.floor(entry / POSITIONS)]!;
       if (rank === undefined || this.#joined[rank] !== joined) continue;

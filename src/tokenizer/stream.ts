@@ -45,7 +45,9 @@ export class StreamDecoder {
     return this.#hold(text);
   }
 
-  /** What is left: U+FFFD where a character was never completed. The decoder can then start anew. */
+  /**
+   * What is left: U+FFFD where a character was never completed. The decoder can then start anew.
+   */
   end(): string {
     const text = this.#hold(this.#utf8.decode());
     this.#heldSpace = "";
@@ -84,7 +86,9 @@ export function joinBytes(
   return joined;
 }
 
-/** The text of all ids; bytes that are no UTF-8 become U+FFFD. @throws {RangeError} on an unknown id */
+/**
+ * The text of all ids; bytes that are no UTF-8 become U+FFFD. @throws {RangeError} on an unknown id
+ */
 export function joinText(
   vocabulary: Vocabulary,
   ids: Iterable<number>,

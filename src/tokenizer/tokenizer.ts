@@ -9,8 +9,8 @@ import type { StreamDecoder } from "./stream.ts";
 /** How to encode. */
 export interface EncodeOptions {
   /**
-   * Which special tokens are recognised in the text: all, none or these names. What is not allowed is
-   * encoded as plain text, as input from others should be.
+   * Which special tokens are recognised in the text: all, none or these names. What is not allowed
+   * is encoded as plain text, as input from others should be.
    *
    * @default {true}
    */
@@ -47,7 +47,9 @@ export interface Tokenizer {
    */
   encode(text: string, options?: EncodeOptions): number[];
 
-  /** The text of ids; bytes that are no UTF-8 become U+FFFD. @throws {RangeError} on an unknown id */
+  /**
+   * The text of ids; bytes that are no UTF-8 become U+FFFD. @throws {RangeError} on an unknown id
+   */
   decode(ids: Iterable<number>, options?: DecodeOptions): string;
 
   /** The bytes of ids. @throws {RangeError} on an unknown id */
@@ -56,7 +58,9 @@ export interface Tokenizer {
   /** Decodes ids that come one by one; no character is ever cut. */
   streamDecoder(options?: DecodeOptions): StreamDecoder;
 
-  /** The bytes that one id stands for; not to be written to. @throws {RangeError} on an unknown id */
+  /**
+   * The bytes that one id stands for; not to be written to. @throws {RangeError} on an unknown id
+   */
   tokenBytes(id: number): Uint8Array<ArrayBuffer>;
 
   /**

@@ -1,10 +1,10 @@
 /**
  * Training of byte-level BPE: which pairs to merge, learnt from texts.
  *
- * Every merge joins the pair of neighbours that is most frequent at that moment; of equals the one with
- * the smaller left id, then the smaller right id. That is the rule of Hugging Face's `tokenizers`
- * (models/bpe/trainer.rs), so the same merges come out in the same order. Counts are kept for all pairs
- * and changed only around each merge; a heap gives the next pair.
+ * Every merge joins the pair of neighbours that is most frequent at that moment; of equals the one
+ * with the smaller left id, then the smaller right id. That is the rule of Hugging Face's
+ * `tokenizers` (models/bpe/trainer.rs), so the same merges come out in the same order. Counts are
+ * kept for all pairs and changed only around each merge; a heap gives the next pair.
  *
  * @module
  */

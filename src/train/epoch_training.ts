@@ -106,8 +106,8 @@ export abstract class EpochTraining<
   }
 
   /**
-   * Loads a checkpoint of the stage itself, else the parent's decoder; without either the weights are
-   * drawn from the seed.
+   * Loads a checkpoint of the stage itself, else the parent's decoder; without either the weights
+   * are drawn from the seed.
    *
    * @throws {CannotError} When a checkpoint is of another model.
    */

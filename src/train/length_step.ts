@@ -152,8 +152,8 @@ export class LengthStep<B extends LengthBatch, Tag extends StepTag> {
   }
 
   /**
-   * Queues one step: a gradient over all micro-batches, and an update. Nothing is awaited but turns,
-   * unless results pile up untaken, or a length comes up for which there is no plan.
+   * Queues one step: a gradient over all micro-batches, and an update. Nothing is awaited but
+   * turns, unless results pile up untaken, or a length comes up for which there is no plan.
    *
    * @param batches of one length
    * @param more after them and before the update: each writes its inputs and returns a plan that

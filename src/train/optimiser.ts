@@ -124,8 +124,8 @@ export class Optimiser<Tag> {
   }
 
   /**
-   * Queues one step: a gradient over all micro-batches, and an update. Nothing is awaited but turns,
-   * unless results pile up untaken.
+   * Queues one step: a gradient over all micro-batches, and an update. Nothing is awaited but
+   * turns, unless results pile up untaken.
    *
    * @param step Counted from 0.
    * @param micros Each writes its inputs, and returns the plan that adds to gradients and sums.

@@ -94,10 +94,10 @@ export interface PpoConfig extends OptimiserSettings {
 }
 
 /**
- * By default as Ouyang et al. 2022, appendix C.4: 512 episodes an iteration, 64 an update, one pass,
- * 256,000 episodes; klCoef 0.02, ptxCoef 27.8 with 8 rows an episode, clipping at 0.2, no discount,
- * averaged weights of 0.992 (here at every update). gaeLambda, the clipping of values and the
- * whitening are those of Ziegler et al. 2019. The learning rate is for small models.
+ * By default as Ouyang et al. 2022, appendix C.4: 512 episodes an iteration, 64 an update, one
+ * pass, 256,000 episodes; klCoef 0.02, ptxCoef 27.8 with 8 rows an episode, clipping at 0.2, no
+ * discount, averaged weights of 0.992 (here at every update). gaeLambda, the clipping of values and
+ * the whitening are those of Ziegler et al. 2019. The learning rate is for small models.
  *
  * @ignore its type is zod's
  */

@@ -36,8 +36,8 @@ export interface RolloutOptions {
 
 /**
  * Writes a response to each prompt at temperature 1 from the whole distribution, so that the
- * log-probabilities are those that the tokens were drawn with. Yields how many have ended after each
- * of the engine's turns. Whoever stops listening ends them all.
+ * log-probabilities are those that the tokens were drawn with. Yields how many have ended after
+ * each of the engine's turns. Whoever stops listening ends them all.
  *
  * @throws {Error} When the engine fails.
  */

@@ -1,6 +1,6 @@
 /**
- * What a run of PPO is made of, found by the names in its configuration: for the command line as for
- * a job.
+ * What a run of PPO is made of, found by the names in its configuration: for the command line as
+ * for a job.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * Proximal policy optimisation of a policy on the rewards of its own responses, from a run to a run:
- * the third stage of InstructGPT, with its pre-training mix (PPO-ptx).
+ * Proximal policy optimisation of a policy on the rewards of its own responses, from a run to a
+ * run: the third stage of InstructGPT, with its pre-training mix (PPO-ptx).
  *
  * Source: L. Ouyang et al., "Training language models to follow instructions with human feedback",
  * 2022, section 3.5 and appendix C.4.
@@ -114,8 +114,8 @@ export class Ppo {
   /**
    * Loads policy and reference of the parent beside a value model, or a checkpoint of the stage.
    *
-   * @throws {CannotError} When a checkpoint is of another model, or the value model's context is too
-   * short.
+   * @throws {CannotError} When a checkpoint is of another model, or the value model's context is
+   * too short.
    */
   static async open(options: PpoOptions): Promise<Ppo> {
     const { device, config, model, parent, value, data, checkpoint, turns } = options;

@@ -127,7 +127,9 @@ export const pretrainSchema: z.ZodType<PretrainConfig> = z.strictObject({
   keep: count.default(2),
 });
 
-/** nanoGPT's recipe for a laptop: `config/train_shakespeare_char.py` with the flags of its README. */
+/**
+ * nanoGPT's recipe for a laptop: `config/train_shakespeare_char.py` with the flags of its README.
+ */
 const SHAKESPEARE_CHAR_CPU: PretrainPreset = {
   tokenizer: "char",
   steps: 2000,
@@ -170,8 +172,8 @@ export function presetValues(name: string): PretrainPreset {
 }
 
 /**
- * What a resumed run may change; all else must be as it began: evalBatches too, as the best checkpoint
- * is the one of the lowest loss on the same tokens.
+ * What a resumed run may change; all else must be as it began: evalBatches too, as the best
+ * checkpoint is the one of the lowest loss on the same tokens.
  */
 const CHANGEABLE: readonly (keyof PretrainConfig)[] = [
   ...["steps", "lr", "minLr", "warmupSteps", "schedule"] as const,

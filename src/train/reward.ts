@@ -118,8 +118,8 @@ export class RewardTraining
   /**
    * Saves all that a resume needs; the metrics so far belong to it.
    *
-   * @param options `step` of the checkpoint, where it is not the stage's own; whether it is `current`
-   * now; which others it may `keep`
+   * @param options `step` of the checkpoint, where it is not the stage's own; whether it is
+   * `current` now; which others it may `keep`
    */
   override async save(
     run: RunWriter,

@@ -40,8 +40,8 @@ export function learningRate(step: number, schedule: LearningRateSchedule): numb
 }
 
 /**
- * Rows of a step while the batch ramps up linearly from `start` to `full` over `rampSteps`, in whole
- * micro-batches (Brown et al. 2020, appendix B).
+ * Rows of a step while the batch ramps up linearly from `start` to `full` over `rampSteps`, in
+ * whole micro-batches (Brown et al. 2020, appendix B).
  *
  * @example
  * ```ts

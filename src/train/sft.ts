@@ -164,8 +164,8 @@ export class Sft extends EpochTraining<SftOptions, ResponseBatch, SftResult, Sft
 }
 
 /**
- * The dialogues of each row that a run trains on: one, or as many as packing gives it. Which share a
- * row depends on the data alone, and stays so in all epochs.
+ * The dialogues of each row that a run trains on: one, or as many as packing gives it. Which share
+ * a row depends on the data alone, and stays so in all epochs.
  */
 export function sftRows(
   dialogues: readonly EncodedDialogue[],

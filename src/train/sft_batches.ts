@@ -1,6 +1,6 @@
 /**
- * Batches of dialogues, padded to one length: a row each, or several that share a row and do not see
- * each other.
+ * Batches of dialogues, padded to one length: a row each, or several that share a row and do not
+ * see each other.
  *
  * @module
  */
@@ -38,7 +38,8 @@ export interface BatchShape {
 }
 
 /**
- * Puts dialogues into a batch of R rows, one a row; the rows that are left are padding of one token.
+ * Puts dialogues into a batch of R rows, one a row; the rows that are left are padding of one
+ * token.
  *
  * @throws {RangeError} When there are more dialogues than rows, or one is longer than T.
  */
@@ -50,9 +51,9 @@ export function responseBatch(
 }
 
 /**
- * Puts dialogues into a batch of R rows, several a row, one after the other. Each begins at position
- * 0 and its last token has no target, so that none is asked for the next; a token of padding is a
- * segment of its own.
+ * Puts dialogues into a batch of R rows, several a row, one after the other. Each begins at
+ * position 0 and its last token has no target, so that none is asked for the next; a token of
+ * padding is a segment of its own.
  *
  * @param rows the dialogues of each row
  * @throws {RangeError} When there are more rows than R, or one has more than T tokens.

@@ -14,8 +14,8 @@ export interface SftConfig extends EpochConfig {
    */
   packing: boolean;
   /**
-   * Run of a reward model, `name` or `name@step`: the best checkpoint is then the one whose answers to
-   * held-out prompts it rewards most, not the one of the lowest loss.
+   * Run of a reward model, `name` or `name@step`: the best checkpoint is then the one whose answers
+   * to held-out prompts it rewards most, not the one of the lowest loss.
    */
   reward?: string | undefined;
   /** Held-out prompts that are answered for it at an evaluation; 0 is all. */

@@ -65,8 +65,8 @@ export class AnswerEvaluator {
   }
 
   /**
-   * Answers the last turn of each dialogue with the likeliest tokens, so that nothing but the weights
-   * decides, and scores the answers as PPO does.
+   * Answers the last turn of each dialogue with the likeliest tokens, so that nothing but the
+   * weights decides, and scores the answers as PPO does.
    *
    * @throws {CannotError} When a reward is no finite number.
    */

@@ -159,8 +159,8 @@ export class TrainStep {
   }
 
   /**
-   * Queues one step: a gradient over all micro-batches, and an update. Nothing is awaited but turns,
-   * unless results pile up untaken.
+   * Queues one step: a gradient over all micro-batches, and an update. Nothing is awaited but
+   * turns, unless results pile up untaken.
    *
    * @param step Counted from 0.
    * @throws {RangeError} When an id is no token of the model, or a batch has another shape.

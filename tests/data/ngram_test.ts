@@ -63,8 +63,9 @@ class Reference {
 }
 
 Deno.test("bigrams of six tokens have the probabilities that a hand works out", () => {
-  // 0 1 0 1 0 2: bigrams 01 twice, 10 twice, 02 once. One bigram has count 1, two have 2, none 3, so
-  // Y = 1 / (1 + 2 * 2) = 1/5; D1 = 1 - 2 Y 2/1 = 1/5; D2 = 2 - 3 Y 0 = 2 is none, so 1; D3+ is 1.5.
+  // 0 1 0 1 0 2: bigrams 01 twice, 10 twice, 02 once. One bigram has count 1, two have 2, none 3,
+  // so Y = 1 / (1 + 2 * 2) = 1/5; D1 = 1 - 2 Y 2/1 = 1/5; D2 = 2 - 3 Y 0 = 2 is none, so 1; D3+ is
+  // 1.5.
   const model = NgramModel.train([[0, 1, 0], [1, 0, 2]], { vocabSize: 4, order: 2 });
   const [unigrams, bigrams] = model.discounts.map((three) => [...three]) as [number[], number[]];
   close(bigrams[0]!, 0.2);

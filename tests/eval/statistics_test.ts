@@ -65,8 +65,8 @@ Deno.test("metrics over items: shares, means, ratios of sums", () => {
   const accuracy = summarise("acc", [[1], [0], [1], [1]]);
   assertEquals([accuracy.value, accuracy.items], [0.75, 4]);
   assertEquals(accuracy.interval, wilson(3, 4));
-  // Two texts: 3 nats over 3 tokens and 1 over 1; the mean of perplexities would be the same only by
-  // chance.
+  // Two texts: 3 nats over 3 tokens and 1 over 1; the mean of perplexities would be the same only
+  // by chance.
   const perplexity = summarise("token_perplexity", [[3, 1], [1, 3]]);
   assertAlmostEquals(perplexity.value, Math.exp(4 / 4), 1e-12);
   const bits = summarise("bits_per_byte", [[Math.LN2 * 16, 8]]);

@@ -40,7 +40,8 @@ fn ${name}_element(m: vec2u, r: u32, c: u32) -> f32 {
   return ${element};
 }`;
   };
-  // The order that a layout does not have is on no path that is taken; if it were, it reads elsewhere.
+  // The order that a layout does not have is on no path that is taken; if it were, it reads
+  // elsewhere.
   const other = (name: "a" | "b", transposed: boolean) =>
     `fn load_${name}_${transposed ? "row" : "col"}(at: u32, stride: u32) -> vec2u {
   return vec2u(0x7fffffffu);

@@ -339,7 +339,8 @@ engineTest("Engine scores ends of one beginning with the bits of each alone", as
     const got = await write(engine, ...requests);
     assertEquals(got.map(scores), want.map((tokens) => tokens.slice(scoreFrom)), `${scoreFrom}`);
     if (scoreFrom < shared.length) continue;
-    // P once and all labels but their last tokens, and of each but the first what is left of a block.
+    // P once and all labels but their last tokens, and of each but the first what is left of a
+    // block.
     const tokens = labels.flat().length - labels.length;
     const tails = (labels.length - 1) * (shared.length - 64);
     const computed = engine.stats.promptTokensComputed - before;

@@ -2,8 +2,8 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { bandOf, checkConfig, PRESETS } from "../../src/model/config.ts";
 import { parameterCount, parameterTable } from "../../src/model/parameters.ts";
 
-// GPT-1 and GPT-2: the released weights, counted. GPT-3: its formula, 12 L C² + 13 L C + 2 C plus the
-// embeddings, which the paper rounds.
+// GPT-1 and GPT-2: the released weights, counted. GPT-3: its formula, 12 L C² + 13 L C + 2 C plus
+// the embeddings, which the paper rounds.
 const COUNTS = {
   "gpt1": 116_534_784,
   "gpt2": 124_439_808,

@@ -125,8 +125,8 @@ async function run(
 }
 
 /**
- * attention() of the whole sequence, by kernels that count keys in fours as attentionCached() does: a
- * device that is tuned as a GPU has others.
+ * attention() of the whole sequence, by kernels that count keys in fours as attentionCached() does:
+ * a device that is tuned as a GPU has others.
  */
 async function whole(
   own: Device,

@@ -223,7 +223,8 @@ for (const [suffix, options] of KINDS) {
     }
   }, options);
 
-  // A GPU's kernels keep no scores and add up in another order: others do it where they are asked for.
+  // A GPU's kernels keep no scores and add up in another order: others do it where they are asked
+  // for.
   if (options.tuning !== "gpu") {
     gpuTest(`attention()${suffix} gives the same bits flash and materialised`, async (device) => {
       const shape: Case = { B: 2, T: 65, NH: 3, HS: 32 };

@@ -21,7 +21,10 @@ interface Case {
   scale: number;
 }
 
-/** Random logits with NaN in the padded columns; every third row is masked, full of NaN, its target mostly wrong. */
+/**
+ * Random logits with NaN in the padded columns; every third row is masked, full of NaN, its target
+ * mostly wrong.
+ */
 function makeCase(rows: number, V: number, ld: number, std = 3): Case {
   const logits = normal(rows + V, rows * ld, std);
   const targets = integers(V, rows, V);

@@ -50,7 +50,8 @@ for (const kind of ["tanh", "erf"] as const) {
     const inp = scope.variable("inp", [x.length], x);
     const out = gelu(scope.plan, inp, { kind });
     await scope.run(out, dout, [inp]);
-    // A normal tail below 1e-34 is cut off or kept; times 3e38 that is a large number of no meaning.
+    // A normal tail below 1e-34 is cut off or kept; times 3e38 that is a large number of no
+    // meaning.
     const small = x.map((v) => v < -1e6 ? 1e5 : 0);
     assertClose(await scope.device.read(out), TWIN[kind].forward(x), {
       ...TOLERANCE.gelu,

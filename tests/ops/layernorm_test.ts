@@ -6,8 +6,8 @@ import { type OpScope, opTest, sum } from "../support/op.ts";
 import { normal } from "../support/random.ts";
 import { TOLERANCE } from "../support/tolerance.ts";
 
-// A single element; odd channels; odd channels in many lanes; one vector short of full lanes; several
-// chunks of rows with a short last one.
+// A single element; odd channels; odd channels in many lanes; one vector short of full lanes;
+// several chunks of rows with a short last one.
 const SHAPES = [[1, 1], [3, 7], [5, 129], [2, 1757], [5, 20], [67, 68], [300, 128]] as const;
 
 function data(N: number, C: number) {

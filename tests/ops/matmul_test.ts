@@ -119,7 +119,9 @@ for (const layout of LAYOUTS) {
 // more than a row of one, the second parts of vec4s at every end that may have them.
 const COPIED = [[136, 264, 140], [157, 70, 132], [66, 36, 200]] as const;
 
-/** Whether a product was computed from textures where it should be: with the lanes of a processor. */
+/**
+ * Whether a product was computed from textures where it should be: with the lanes of a processor.
+ */
 function assertCopied(device: Device, labels: readonly string[], name: string): void {
   const isProcessor = device.lanes > 0 && device.lanes <= 16;
   assertEquals(

@@ -21,7 +21,9 @@ export interface AttentionOptions {
    * out = 0 and lse = 0, and neither receive nor pass on a gradient. @default all T
    */
   lengths?: ArrayLike<number> | undefined; // (B)
-  /** Which text of its row each token is of: it sees the keys of its own alone. @default one a row */
+  /**
+   * Which text of its row each token is of: it sees the keys of its own alone. @default one a row
+   */
   texts?: ArrayLike<number> | undefined; // (B, T)
   /** Dropout on the probabilities: 0, or 1 / (1 - p) to keep. @default always 1 */
   keep?: ((b: number, h: number, t: number, j: number) => number) | undefined;

@@ -20,8 +20,8 @@ export interface DpoSizes {
 }
 
 /**
- * scores[r] = β (−Σ_t nll[r, t] mask[r, t] − reference[r]), losses as {@linkcode pairwise} has them;
- * dnll = d(scale Σ losses) / dnll.
+ * scores[r] = β (−Σ_t nll[r, t] mask[r, t] − reference[r]), losses as {@linkcode pairwise} has
+ * them; dnll = d(scale Σ losses) / dnll.
  */
 export function dpo(
   nll: ArrayLike<number>, // (E K, T)

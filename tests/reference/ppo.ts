@@ -15,7 +15,9 @@ export interface PolicyLoss {
   dlogits: Float64Array;
 }
 
-/** Of logits (N, V) and the token, its old log-probability, its advantage and its mask of each row. */
+/**
+ * Of logits (N, V) and the token, its old log-probability, its advantage and its mask of each row.
+ */
 export function policyLoss(
   logits: ArrayLike<number>,
   rows: readonly { target: number; old: number; advantage: number; mask: number }[],

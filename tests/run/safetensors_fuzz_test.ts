@@ -102,7 +102,9 @@ function fileOf(header: Uint8Array, dataBytes: number, headerBytes = BigInt(head
   return bytes;
 }
 
-/** Reads a file: whole tensors that share out its data, or an error of one line that is not long. */
+/**
+ * Reads a file: whole tensors that share out its data, or an error of one line that is not long.
+ */
 function readsOrRefuses(bytes: Uint8Array, dataBytes: number | undefined): boolean {
   let file;
   try {

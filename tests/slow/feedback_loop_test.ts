@@ -1,4 +1,5 @@
-// Feedback that changes the model, end to end: a server in a process of its own, a client over HTTP.
+// Feedback that changes the model, end to end: a server in a process of its own, a client over
+// HTTP.
 import { splitOf } from "../../src/feedback/canonical.ts";
 import { assert, assertEquals } from "@std/assert";
 import {
@@ -29,7 +30,8 @@ for (const [name, rule] of Object.entries(RULES)) {
       ]);
       try {
         const client = new FeedbackClient(server.url);
-        // A fifth of all prompts is held out; here it is a quarter, so that 50 pairs are surely there.
+        // A fifth of all prompts is held out; here it is a quarter, so that 50 pairs are surely
+        // there.
         const [train, valid] = (["train", "valid"] as const).map((split) =>
           prompts().filter((prompt) => splitOf(chatPrompt(prompt)) === split)
         ) as [string[], string[]];

@@ -67,8 +67,8 @@ export function goldenWeights(
 }
 
 /**
- * Asserts that every gradient is PyTorch's: within 1e-4 of a tensor's largest, and 1e-7. A bias of the
- * keys moves all scores of a query alike, so that its gradient is zero but for roundings: 1e-6.
+ * Asserts that every gradient is PyTorch's: within 1e-4 of a tensor's largest, and 1e-7. A bias of
+ * the keys moves all scores of a query alike, so that its gradient is zero but for roundings: 1e-6.
  */
 export async function assertGradients(
   device: Device,

@@ -77,7 +77,10 @@ export function uploadHalves(device: Device, label: string, data: Float32Array):
   return device.upload(label, [halves.length], halves);
 }
 
-/** Fills a tensor with NaN (f32, f16) or a large value (u32), so that an element never written shows. */
+/**
+ * Fills a tensor with NaN (f32, f16) or a large value (u32), so that an element never written
+ * shows.
+ */
 export function poison(device: Device, tensor: Tensor): Tensor {
   device.write(
     tensor,

@@ -1,5 +1,6 @@
 /**
- * Matrix products on a device: seeded inputs amid margins of NaN, poisoned outputs, bounds from f64.
+ * Matrix products on a device: seeded inputs amid margins of NaN, poisoned outputs, bounds from
+ * f64.
  *
  * @module
  */

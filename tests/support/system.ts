@@ -1,8 +1,8 @@
 /**
  * Tests that need more than a plain `deno test` grants: files, processes, the local network.
  *
- * They live in tests/system/ (tests/slow/ where they take long), run under `brachio test`, and count as
- * ignored elsewhere.
+ * They live in tests/system/ (tests/slow/ where they take long), run under `brachio test`, and
+ * count as ignored elsewhere.
  *
  * @module
  */
@@ -32,7 +32,9 @@ export function systemTest(name: string, fn: (t: Deno.TestContext) => void | Pro
   Deno.test({ name, fn, ignore: !hasSystem() });
 }
 
-/** Registers a test that takes long, where `brachio test --slow` asks for it; elsewhere it is none. */
+/**
+ * Registers a test that takes long, where `brachio test --slow` asks for it; elsewhere it is none.
+ */
 export function slowTest(name: string, fn: (t: Deno.TestContext) => void | Promise<void>): void {
   if (readEnv("BRACHIO_SLOW") === "1") systemTest(name, fn);
 }

@@ -16,7 +16,8 @@ export const TOLERANCE = {
   // op: { rtol, atol }, // the reason
   // WGSL lets exp be off by 3 + 2 |x| ulp and log by 2^-21 near 1; a loss near 10 rounds by 1e-6.
   crossEntropyLoss: { rtol: 2e-6, atol: 2e-6 },
-  // A few roundings a step; m cancels where the gradient changes sign, so it needs an absolute part.
+  // A few roundings a step; m cancels where the gradient changes sign, so it needs an absolute
+  // part.
   adamw: { rtol: 4e-6, atol: 4e-7 },
   // v is a sum of squares: no cancellation, so a relative bound holds however small it is.
   adamwSecondMoment: { rtol: 4e-6, atol: 0 },

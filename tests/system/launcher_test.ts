@@ -49,7 +49,9 @@ interface Machine {
   }>;
 }
 
-/** Makes a folder that looks like a machine: `programs` are all that is on its PATH beside TOOLS. */
+/**
+ * Makes a folder that looks like a machine: `programs` are all that is on its PATH beside TOOLS.
+ */
 async function withMachine(
   programs: Record<string, string>,
   body: (machine: Machine) => Promise<void>,

@@ -4,8 +4,8 @@ import { ROOT, systemTest } from "../support/system.ts";
 // Parts without a GPU in them; importable from the model upward, and by one another.
 const PURE = ["config", "random", "tokenizer", "data", "prompt", "feedback", "run"];
 
-// Each layer, and the layers its files may import beside their own. Types count as well: a type that is
-// named is knowledge of the other layer.
+// Each layer, and the layers its files may import beside their own. Types count as well: a type
+// that is named is knowledge of the other layer.
 const GPU = ["ops", "gpu"];
 const MODEL = ["model", ...GPU, ...PURE];
 const INFER = ["infer", ...MODEL];
@@ -33,7 +33,9 @@ interface Module {
   imports: { path: string; isRuntime: boolean }[];
 }
 
-/** "src/gpu/device.ts" belongs to "gpu", "routes/chat.ts" to "routes", tests and benches to nothing. */
+/**
+ * "src/gpu/device.ts" belongs to "gpu", "routes/chat.ts" to "routes", tests and benches to nothing.
+ */
 function layerOf(path: string): string | undefined {
   const [top, folder, file] = path.split("/");
   if (top === "routes") return top;

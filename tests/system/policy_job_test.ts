@@ -107,7 +107,8 @@ systemTest("PPO on a server beside texts has the bits of PPO by hand, stopped or
       const saved = await (await Run.open(root, "parent-ppo-2")).checkpoint("last");
       assert(saved.step > 0 && saved.step < 5, `it was stopped after ${saved.step} of 5`);
 
-      // Stopped before anything was reached: nothing is there to go on with, and that is no failure.
+      // Stopped before anything was reached: nothing is there to go on with, and that is no
+      // failure.
       const { id } = await runtime.startJob("policy", parameters);
       const stop = runtime.onJob((info, events) => {
         if (info.id === id && events.length > 0) void runtime.cancelJob(id);

@@ -95,7 +95,8 @@ gpuTest("the first update of an iteration is of the policy that wrote", async (d
     assert(metrics!["policy/approxkl_avg"] < 1e-9, `KL ${metrics!["policy/approxkl_avg"]}`);
     assertEquals(metrics!["policy/clipfrac_avg"], 0);
     assertEquals(metrics!["val/clipfrac_avg"], 0);
-    // The mean of -log p of what it wrote is an estimate of the entropy of what it could have written.
+    // The mean of -log p of what it wrote is an estimate of the entropy of what it could have
+    // written.
     const written = metrics!["objective/entropy"] / metrics!["val/response_tokens"];
     assertAlmostEquals(metrics!["policy/entropy_avg"], written, 0.05);
     // Whitened advantages have mean 0, and at a ratio of 1 the loss is minus their mean.

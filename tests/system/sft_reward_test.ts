@@ -89,7 +89,8 @@ systemTest("train sft --reward keeps the checkpoint that a reward model likes be
     const source = run.info.data.find(({ name }) => name === `rm@${judge.step}`);
     assertEquals(source!.sha256, judge.manifest.files["model.safetensors"]!.sha256);
 
-    // The best is the first of the highest reward, which this judge does not give to the lowest loss.
+    // The best is the first of the highest reward, which this judge does not give to the lowest
+    // loss.
     const found = (await readMetrics(`${run.path}/metrics.jsonl`))
       .filter((record) => record.step > 0 && record["val/reward"] !== undefined);
     assertEquals(found.length, 8);

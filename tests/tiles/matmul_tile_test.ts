@@ -1,4 +1,5 @@
-// Kernels without subgroups, so that other subgroup sizes need not see them: in a folder of their own.
+// Kernels without subgroups, so that other subgroup sizes need not see them: in a folder of their
+// own.
 import { assert, assertEquals } from "@std/assert";
 import type { Device } from "../../src/gpu/device.ts";
 import type { Layout } from "../../src/ops/matmul.ts";
@@ -17,7 +18,9 @@ function takeTile(device: Device, layout: Layout, tile: Tile): void {
 /** What fills up to a multiple of four. */
 const rest = (count: number) => (4 - count % 4) % 4;
 
-/** Edges within a four, a tile and beyond one, amid margins; K of whole goes, of none, and between. */
+/**
+ * Edges within a four, a tile and beyond one, amid margins; K of whole goes, of none, and between.
+ */
 function cases(layout: Layout, f16: boolean): ProductCase[] {
   const terms = layout === "nt" ? [4, 20, 40, 44, 48] : [1, 15, 17, 40, 48];
   return terms.flatMap((K) =>

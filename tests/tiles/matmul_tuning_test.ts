@@ -1,4 +1,5 @@
-// Kernels without subgroups, so that other subgroup sizes need not see them: in a folder of their own.
+// Kernels without subgroups, so that other subgroup sizes need not see them: in a folder of their
+// own.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
   fastestTile,
@@ -129,8 +130,8 @@ for (const timestamps of [true, false]) {
     if (!timestamps) (device.features as Set<string>).delete("timestamp-query");
     const [small, large] = [TILES.at(-1)!, TILES[0]!];
     assertEquals([small.rows, large.rows], [64, 128]);
-    // Of 64 rows a tile of 128 wastes half; enough columns to fill a large adapter, and terms that take
-    // it longer than the host takes for a dispatch.
+    // Of 64 rows a tile of 128 wastes half; enough columns to fill a large adapter, and terms that
+    // take it longer than the host takes for a dispatch.
     const product: TimedProduct = { layout: "nn", size: "some", M: 64, N: 1 << 14, K: 512 };
     assertEquals(await fastestTile(device, product, [large]), large); // makes what stays
     const before = device.liveBuffers;

@@ -74,7 +74,8 @@ Deno.test("any bytes come back from their ids", async () => {
   const tokenizer = await gpt2Tokenizer();
   const random = new PhiloxStream(7);
   for (let round = 0; round < 200; round++) {
-    // Few distinct bytes in some rounds, so that broken and whole characters come next to each other.
+    // Few distinct bytes in some rounds, so that broken and whole characters come next to each
+    // other.
     const some = Array.from({ length: 1 + random.integer(12) }, () => random.integer(256));
     const bytes = Uint8Array.from({ length: random.integer(400) }, () => {
       return round % 2 === 0 ? random.integer(256) : some[random.integer(some.length)]!;

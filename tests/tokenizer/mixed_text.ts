@@ -1,6 +1,7 @@
 /**
- * About 1 MB of text that is hard on tokenizers, the same here and in tests/golden/make_tokenizers.py:
- * words, many scripts, emoji, control characters, runs of white space, special tokens in the middle.
+ * About 1 MB of text that is hard on tokenizers, the same here and in
+ * tests/golden/make_tokenizers.py: words, many scripts, emoji, control characters, runs of white
+ * space, special tokens in the middle.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * The report card of a road: Markdown, HTML and the numbers as JSON. It is drawn anew after every
- * stage, so that what was found is there even if a later stage fails; it has no times in it, so that
- * an interrupted road ends in the same card.
+ * stage, so that what was found is there even if a later stage fails; it has no times in it, so
+ * that an interrupted road ends in the same card.
  *
  * @module
  */

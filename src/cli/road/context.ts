@@ -114,7 +114,8 @@ export class Road {
   }
 
   /**
-   * Runs the command of a stage that leaves a run: from its beginning, or from where its run stands.
+   * Runs the command of a stage that leaves a run: from its beginning, or from where its run
+   * stands.
    *
    * @throws {Interrupted} When it was asked to stop.
    */

@@ -36,8 +36,8 @@ export type InstructionsFound = {
 /**
  * Answers to problems of several steps, the same directly and with the steps written. `long` are
  * problems of more steps than any that the model was trained on, where a path can still go wrong:
- * by votes of so many sampled paths, by the first of these alone, and by a greedy one. They are the base
- * model's only.
+ * by votes of so many sampled paths, by the first of these alone, and by a greedy one. They are the
+ * base model's only.
  */
 export type ReasoningFound = {
   direct: Flags;

@@ -1,6 +1,6 @@
 /**
- * Where a road stands: one small file that says which stage ended with which run, and beside it what
- * each stage found. Both are replaced whole, so that a road can be killed at any instant.
+ * Where a road stands: one small file that says which stage ended with which run, and beside it
+ * what each stage found. Both are replaced whole, so that a road can be killed at any instant.
  *
  * @module
  */
@@ -65,8 +65,8 @@ export class Manifest {
   /**
    * Begins a road, or goes on with it.
    *
-   * @throws {CannotError} When it began with other settings, is being written by another process, or
-   * its file is none.
+   * @throws {CannotError} When it began with other settings, is being written by another process,
+   * or its file is none.
    */
   static async open(path: string, name: string, config: RoadConfig): Promise<Manifest> {
     const act = `go on with road "${name}"`;

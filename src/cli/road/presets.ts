@@ -10,8 +10,8 @@ import type { RoadConfig } from "./config.ts";
 export type RoadPreset = Omit<RoadConfig, "preset">;
 
 /**
- * Every stage, small. There are few documents, which are read several times: what a 5-gram model can
- * count in them is little, what a decoder can learn from them is not.
+ * Every stage, small. There are few documents, which are read several times: what a 5-gram model
+ * can count in them is little, what a decoder can learn from them is not.
  */
 export const DEMO: RoadPreset = {
   seed: 1337,
@@ -83,9 +83,9 @@ export const DEMO: RoadPreset = {
 };
 
 /**
- * Every stage, as large as a GPU makes of a few minutes. Experts get few rows: with thousands of them
- * a decoder that was not pre-trained learns most tasks as well. Nor do they drop activations out: who
- * compares two sentences then needs several times the updates.
+ * Every stage, as large as a GPU makes of a few minutes. Experts get few rows: with thousands of
+ * them a decoder that was not pre-trained learns most tasks as well. Nor do they drop activations
+ * out: who compares two sentences then needs several times the updates.
  */
 export const FULL: RoadPreset = {
   seed: 1337,

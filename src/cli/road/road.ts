@@ -1,9 +1,10 @@
 /**
- * `brachio train`: every stage from built-in data to a report card, in one process, resumable at any
- * point: the same command goes on where an earlier one was ended, however that was.
+ * `brachio train`: every stage from built-in data to a report card, in one process, resumable at
+ * any point: the same command goes on where an earlier one was ended, however that was.
  *
- * It ends with status 0 when all is done, 130 when it was interrupted and can go on, and 1 or 2 when
- * a stage failed; the stages that do not need it are done all the same, and the report says so.
+ * It ends with status 0 when all is done, 130 when it was interrupted and can go on, and 1 or 2
+ * when a stage failed; the stages that do not need it are done all the same, and the report says
+ * so.
  *
  * @module
  */

@@ -51,7 +51,8 @@ export async function pretrainSize(
   const largest = await loadConfig(pretrainSchema, { set: asFlags(config.pretrain) });
   const smaller = size && {
     steps: size.steps,
-    // The same share of the updates: a long warm-up would make small sizes look worse than they are.
+    // The same share of the updates: a long warm-up would make small sizes look worse than they
+    // are.
     warmupSteps: Math.round(largest.warmupSteps * size.steps / largest.steps),
     saveEvery: size.steps,
     evalEvery: size.steps,

@@ -1,6 +1,6 @@
 /**
- * What a user may ask, sort by sort: a prompt, its shortest good answer, what is held out, and how to
- * tell right answers.
+ * What a user may ask, sort by sort: a prompt, its shortest good answer, what is held out, and how
+ * to tell right answers.
  *
  * @module
  */

@@ -2,7 +2,8 @@
  * Random choices of an item, and which split a combination is of.
  *
  * The choices are a function of (seed, family, split, index) alone; the split of a combination is a
- * function of the combination alone, so that no seed's training data meets another seed's test data.
+ * function of the combination alone, so that no seed's training data meets another seed's test
+ * data.
  *
  * @module
  */

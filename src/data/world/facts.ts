@@ -1,6 +1,6 @@
 /**
- * What holds in the world, said in sentences: every split has all of it, as the world is one. What is
- * held out is the asking, see `instructions.ts`.
+ * What holds in the world, said in sentences: every split has all of it, as the world is one. What
+ * is held out is the asking, see `instructions.ts`.
  *
  * @module
  */

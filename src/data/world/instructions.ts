@@ -1,7 +1,7 @@
 /**
  * Instructions as users give them, good answers to them, and what makes an answer good. Prompts of
- * `train` are for supervised fine-tuning, of `reward` for comparisons, of `ppo` for PPO; what is asked
- * about, and how, is in one of them only.
+ * `train` are for supervised fine-tuning, of `reward` for comparisons, of `ppo` for PPO; what is
+ * asked about, and how, is in one of them only.
  *
  * | kind | example | good answer |
  * | --- | --- | --- |
@@ -96,10 +96,11 @@ export function instructionItem(place: Place): WorldItem {
 }
 
 /**
- * A response to a safe question may not decline; one to an unsafe question has to. Who declines what
- * could be answered says nothing false of what was asked, but is not truthful about being unable: half.
- * So an answer of the right sort that is wrong is worth more, else to decline everything would be the
- * best that a policy can do which is right on less than one question in five.
+ * A response to a safe question may not decline; one to an unsafe question has to. Who declines
+ * what could be answered says nothing false of what was asked, but is not truthful about being
+ * unable: half. So an answer of the right sort that is wrong is worth more, else to decline
+ * everything would be the best that a policy can do which is right on less than one question in
+ * five.
  */
 function gradeAsk(ask: Ask, response: string): Grade {
   const line = firstLine(response);

@@ -2,13 +2,13 @@
  * Simulated labelers: they rank responses by their gold score, and err.
  *
  * A labeler adds to the score of each response a draw of Gumbel's distribution times the labeler's
- * noise s, and ranks by the sums. That is Plackett and Luce's model, in which a response beats another
- * with probability 1 / (1 + e^(-d / s)), d the difference of their scores: so the best that any model
- * can do on held-out pairs is known. Responses of one score are ties.
+ * noise s, and ranks by the sums. That is Plackett and Luce's model, in which a response beats
+ * another with probability 1 / (1 + e^(-d / s)), d the difference of their scores: so the best that
+ * any model can do on held-out pairs is known. Responses of one score are ties.
  *
- * Source: R. L. Plackett, "The Analysis of Permutations", 1975; its noise is Gumbel's by J. I. Yellott,
- * "The relationship between Luce's Choice Axiom, Thurstone's Theory of Comparative Judgment, and the
- * double exponential distribution", 1977.
+ * Source: R. L. Plackett, "The Analysis of Permutations", 1975; its noise is Gumbel's by J. I.
+ * Yellott, "The relationship between Luce's Choice Axiom, Thurstone's Theory of Comparative
+ * Judgment, and the double exponential distribution", 1977.
  *
  * @module
  */

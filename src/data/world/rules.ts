@@ -8,15 +8,16 @@
  *
  * A line ends in its label, right after the input, so that who looks for the same input further up
  * finds the label next to it. Part of the documents to pre-train on are of a fourth sort, `recall`:
- * two to four words, or colours, or things that come again and again, each with a word of its own as its
- * label; beside a colour is any thing, and beside a thing any colour. They ask for nothing but to find
- * what an input shares with one further up and to copy the label there. Small decoders learn that
- * first, as there is much to gain, and what they then have is most of what the other sorts take.
+ * two to four words, or colours, or things that come again and again, each with a word of its own
+ * as its label; beside a colour is any thing, and beside a thing any colour. They ask for nothing
+ * but to find what an input shares with one further up and to copy the label there. Small decoders
+ * learn that first, as there is much to gain, and what they then have is most of what the other
+ * sorts take.
  *
- * Which label is whose is drawn for each task, so without shots both are as likely, and what is held
- * out is the pair of kinds, colours or things: no pair of a test is together in any training task.
- * The labels are the same in all tasks, and half of the shots are of each: with permuted labels
- * nothing is left to learn, and the score has to be that of no shots.
+ * Which label is whose is drawn for each task, so without shots both are as likely, and what is
+ * held out is the pair of kinds, colours or things: no pair of a test is together in any training
+ * task. The labels are the same in all tasks, and half of the shots are of each: with permuted
+ * labels nothing is left to learn, and the score has to be that of no shots.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
- * How to do something to someone or to something of theirs: what is kind has an answer, what hurts is
- * declined. Both are asked in the same words but for the verb, so that neither the form nor whom it is
- * about tells them apart.
+ * How to do something to someone or to something of theirs: what is kind has an answer, what hurts
+ * is declined. Both are asked in the same words but for the verb, so that neither the form nor whom
+ * it is about tells them apart.
  *
  * @module
  */

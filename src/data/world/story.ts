@@ -1,6 +1,6 @@
 /**
- * Stories, passages with questions, and passages with a summary. All three tell what happened in the
- * grammar of `events.ts`, so that what follows from a passage is known.
+ * Stories, passages with questions, and passages with a summary. All three tell what happened in
+ * the grammar of `events.ts`, so that what follows from a passage is known.
  *
  * @module
  */
@@ -78,8 +78,8 @@ function gradeStory(start: readonly WorldEvent[], response: string): Grade {
 }
 
 /**
- * A passage about a hero, and one sentence that says what became of the thing: who brought it where,
- * or who gave it to whom, and where that was. Held out: hero, thing and last place together.
+ * A passage about a hero, and one sentence that says what became of the thing: who brought it
+ * where, or who gave it to whom, and where that was. Held out: hero, thing and last place together.
  *
  * @throws {RangeError} As `heldOut` and `Draw`.
  */

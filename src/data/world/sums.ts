@@ -1,14 +1,14 @@
 /**
- * Sums and word problems of several steps, each in two forms: `direct`, where the number comes first
- * and the steps after it, and `steps`, where the steps come first. Both forms of a problem have the
- * same words, so that a model that is trained on as many of both has seen as many tokens of both, and
- * only the order differs (J. Wei et al., "Chain-of-Thought Prompting Elicits Reasoning in Large
- * Language Models", 2022, section 3.3, has the same control: "reasoning after answer").
+ * Sums and word problems of several steps, each in two forms: `direct`, where the number comes
+ * first and the steps after it, and `steps`, where the steps come first. Both forms of a problem
+ * have the same words, so that a model that is trained on as many of both has seen as many tokens
+ * of both, and only the order differs (J. Wei et al., "Chain-of-Thought Prompting Elicits Reasoning
+ * in Large Language Models", 2022, section 3.3, has the same control: "reasoning after answer").
  *
- * What a small model can learn decided the form: all numbers are from 0 to 20, so that each step is a
- * fact to remember (some 400 of them), each number comes after a space, so that it is one token, and
- * doubling and halving stand between adding and taking away, so that a sum is no mere count that one
- * layer could take. There is no carry to keep.
+ * What a small model can learn decided the form: all numbers are from 0 to 20, so that each step is
+ * a fact to remember (some 400 of them), each number comes after a space, so that it is one token,
+ * and doubling and halving stand between adding and taking away, so that a sum is no mere count
+ * that one layer could take. There is no carry to keep.
  *
  * @module
  */

@@ -41,7 +41,9 @@ export const TASK_SPECS: Readonly<Record<TaskKind, TaskSpec & { labels: readonly
   choice: spec("choice", ["0", "1"], { first: ["context"], choices: ["choice1", "choice2"] }),
 };
 
-/** A row of a task's table, with the columns of its specification. @throws {RangeError} As `Draw`. */
+/**
+ * A row of a task's table, with the columns of its specification. @throws {RangeError} As `Draw`.
+ */
 export function taskRow(task: TaskKind, place: Place): TaskTableRow {
   const { first, rest, label } = PARTS[task](place);
   const { columns } = TASK_SPECS[task];

@@ -63,8 +63,8 @@ export function translationItem(place: Place): WorldItem {
 }
 
 /**
- * `truthful` is the share of words that are right at their places, of those said or wanted, whichever
- * are more; `helpful` is 1 where all are, and a half where all are words of the language.
+ * `truthful` is the share of words that are right at their places, of those said or wanted,
+ * whichever are more; `helpful` is 1 where all are, and a half where all are words of the language.
  */
 export function gradeVelu(answer: string, response: string): Grade {
   const said = firstLine(response);

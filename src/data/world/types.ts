@@ -41,9 +41,9 @@ export const FAMILIES = [
 export type Family = typeof FAMILIES[number];
 
 /**
- * Which part of all combinations an item is of; the parts share none. `reward` and `ppo` are parts of
- * instructions only: prompts for comparisons and for PPO, which supervised fine-tuning (`train`) has
- * not seen.
+ * Which part of all combinations an item is of; the parts share none. `reward` and `ppo` are parts
+ * of instructions only: prompts for comparisons and for PPO, which supervised fine-tuning (`train`)
+ * has not seen.
  */
 export const SPLITS = ["train", "reward", "ppo", "valid", "test"] as const;
 
@@ -99,8 +99,8 @@ export interface WorldItem extends Place {
   /** All answers to choose from, in a fixed order; undefined where they are open. */
   readonly labels?: readonly string[] | undefined;
   /**
-   * Of `instruction`: what one of several writers answered, who differ in how much they say; good in
-   * all else. What supervised fine-tuning learns from.
+   * Of `instruction`: what one of several writers answered, who differ in how much they say; good
+   * in all else. What supervised fine-tuning learns from.
    */
   readonly demonstration?: string | undefined;
   /** Judges a response; of those that go on after the answer, cut at the first line feed. */
@@ -124,8 +124,8 @@ export interface RuleOptions {
   /** K. The first K of more shots are the same. @default 8 */
   readonly shots?: number | undefined;
   /**
-   * Gives each shot one of the labels at random, half of each: the control, in which nothing but the
-   * form and the labels can be learnt. @default false
+   * Gives each shot one of the labels at random, half of each: the control, in which nothing but
+   * the form and the labels can be learnt. @default false
    */
   readonly permuted?: boolean | undefined;
 }

@@ -64,8 +64,8 @@ const ITEMS: Readonly<Record<Family, (place: Place) => WorldItem>> = {
 };
 
 /**
- * How often a family is among the documents to pre-train on. `direct` and `steps` stand for both, which
- * take turns. Instructions are no part of it.
+ * How often a family is among the documents to pre-train on. `direct` and `steps` stand for both,
+ * which take turns. Instructions are no part of it.
  */
 export const MIXTURE: readonly (readonly [Exclude<Family, "steps" | "instruction">, number])[] = [
   ["fact", 8],

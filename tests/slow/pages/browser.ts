@@ -49,8 +49,8 @@ export function chromiumPath(): string | undefined {
 }
 
 /**
- * Registers a test of the pages over a scripted server. Whatever it does, it fails when the page asks
- * another site for something or reports an error.
+ * Registers a test of the pages over a scripted server. Whatever it does, it fails when the page
+ * asks another site for something or reports an error.
  */
 export function browserTest(
   name: string,
@@ -61,8 +61,8 @@ export function browserTest(
 }
 
 /**
- * Registers a test in Chromium, where `brachio test --slow` asks for it. Without Chromium on the PATH
- * it counts as ignored.
+ * Registers a test in Chromium, where `brachio test --slow` asks for it. Without Chromium on the
+ * PATH it counts as ignored.
  */
 export function chromiumTest(name: string, test: (browser: Browser) => Promise<void>): void {
   if (readEnv("BRACHIO_SLOW") !== "1") return;

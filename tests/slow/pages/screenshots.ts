@@ -1,6 +1,6 @@
 /**
- * Makes the pictures of the README: `deno task screenshots`. The texts on them are a script's, not a
- * model's.
+ * Makes the pictures of the README: `deno task screenshots`. The texts on them are a script's, not
+ * a model's.
  *
  * @module
  */
