@@ -7,7 +7,7 @@ import {
   ACADEMIC,
   type Flags,
   GRADES,
-  LONG_STEPS,
+  HEAP_STEPS,
   type ReasoningFound,
   VOTE_TEMPERATURE,
 } from "./evaluate.ts";
@@ -241,9 +241,9 @@ function reasoning({ models }: CardData): Section | undefined {
   const ways: [string, (found: ReasoningFound) => Flags | undefined][] = [
     ["direct", ({ direct }) => direct],
     ["chain of thought", ({ steps }) => steps],
-    [`${LONG_STEPS} steps, one greedy path`, ({ long }) => long?.greedy],
-    [`${LONG_STEPS} steps, one sampled path`, ({ long }) => long?.one],
-    [`${LONG_STEPS} steps, self-consistency of ${paths} paths`, ({ long }) => long?.votes],
+    [`heaps, ${HEAP_STEPS} steps, one greedy path`, ({ heaps }) => heaps?.greedy],
+    ["heaps, one sampled path", ({ heaps }) => heaps?.one],
+    [`heaps, self-consistency of ${paths} paths`, ({ heaps }) => heaps?.votes],
   ];
   const rows: string[][] = ways.map(([words, of]) => [
     words,
@@ -270,9 +270,10 @@ function reasoning({ models }: CardData): Section | undefined {
     title: "Direct answers, chain of thought, self-consistency",
     text: [
       "The same sums and word problems of several steps each way. Pre-training has as many of both " +
-      "forms, with the same tokens: only the order of number and steps differs. Problems of " +
-      `${LONG_STEPS} steps are longer than any in training; votes are those of paths sampled at ` +
-      `temperature ${VOTE_TEMPERATURE}, and a sampled path is the first of them.`,
+      "forms, with the same tokens: only the order of number and steps differs. Heaps are numbers to " +
+      `add up, from any of them on: those of ${HEAP_STEPS} steps are longer than any in training. ` +
+      `Votes are those of paths sampled at temperature ${VOTE_TEMPERATURE}, and a sampled path is ` +
+      "the first of them.",
     ],
     table: { head: ["", ...MODELS.map((name) => TITLES[name])], rows },
   };

@@ -203,10 +203,10 @@ function thoughts({ models }: CardData): Measured {
 }
 
 function votes({ models }: CardData): Measured {
-  const long = models.get("base")?.reasoning.long;
-  if (!long) return undefined;
-  const [one, votes] = [accuracy(long.greedy), accuracy(long.votes)];
-  const { p } = mcNemar(flagList(long.votes), flagList(long.greedy));
+  const heaps = models.get("base")?.reasoning.heaps;
+  if (!heaps) return undefined;
+  const [one, votes] = [accuracy(heaps.greedy), accuracy(heaps.votes)];
+  const { p } = mcNemar(flagList(heaps.votes), flagList(heaps.greedy));
   const reached = `${percent(votes.value)} against ${percent(one.value)}, p = ${p.toPrecision(2)}`;
   return { reached, held: votes.value > one.value && p < 0.05 };
 }

@@ -34,15 +34,15 @@ export type InstructionsFound = {
 };
 
 /**
- * Answers to problems of several steps, the same directly and with the steps written. `long` are
- * problems of more steps than any that the model was trained on, where a path can still go wrong:
- * by votes of so many sampled paths, by the first of these alone, and by a greedy one. They are the
- * base model's only.
+ * Answers to problems of several steps, the same directly and with the steps written. `heaps` are
+ * problems of more steps than any that the model was trained on, with many ways to the number, each
+ * of which can go wrong elsewhere: by votes of so many sampled paths, by the first of these alone,
+ * and by a greedy one. They are the base model's only.
  */
 export type ReasoningFound = {
   direct: Flags;
   steps: Flags;
-  long?: { greedy: Flags; one: Flags; votes: Flags };
+  heaps?: { greedy: Flags; one: Flags; votes: Flags };
   paths: number;
 };
 
@@ -62,8 +62,8 @@ export type EvaluationFound = {
 const ANSWER_TOKENS = 96;
 /** Responses that the report shows. */
 const MOST_SAMPLES = 12;
-/** Operations of a long problem; of those to train on at most 5. */
-export const LONG_STEPS = 6;
+/** Steps of the heaps that are voted on; of those to train on at most 5. */
+export const HEAP_STEPS = 6;
 /** Self-consistency's temperature (Wang et al. 2022, section 3.1, has 0.5 to 0.7). */
 export const VOTE_TEMPERATURE = 0.7;
 
@@ -165,7 +165,7 @@ async function shots(road: Road, writer: Writer): Promise<{ [count: string]: Fla
   return found;
 }
 
-/** The same problems directly and with their steps, and longer ones by votes of several paths. */
+/** The same problems directly and with their steps, and longer heaps by votes of several paths. */
 async function reasoning(
   road: Road,
   writer: Writer,
@@ -189,18 +189,18 @@ async function reasoning(
     paths,
   };
   if (!withVotes) return found;
-  const long = Array.from(
+  const heaps = Array.from(
     { length: problems },
-    (_, i) => road.world.longSum("test", i, LONG_STEPS),
+    (_, i) => road.world.heap("test", i, HEAP_STEPS),
   );
-  const greedy = isRight(long, await write(long, ANSWER_TOKENS, "long problems"));
-  const sampled = await write(long, ANSWER_TOKENS, "paths", {
+  const greedy = isRight(heaps, await write(heaps, ANSWER_TOKENS, "heaps"));
+  const sampled = await write(heaps, ANSWER_TOKENS, "paths", {
     choices: paths,
     temperature: VOTE_TEMPERATURE,
     seed: road.config.seed,
   });
-  const [one, votes] = [isRight(long, sampled), isRight(long, sampled.map(majority))];
-  return { ...found, long: { greedy, one, votes } };
+  const [one, votes] = [isRight(heaps, sampled), isRight(heaps, sampled.map(majority))];
+  return { ...found, heaps: { greedy, one, votes } };
 }
 
 /** The answer of most paths; of equals the one of the first path. */

@@ -1,14 +1,21 @@
 /**
- * Sums and word problems of several steps, each in two forms: `direct`, where the number comes
- * first and the steps after it, and `steps`, where the steps come first. Both forms of a problem
- * have the same words, so that a model that is trained on as many of both has seen as many tokens
- * of both, and only the order differs (J. Wei et al., "Chain-of-Thought Prompting Elicits Reasoning
- * in Large Language Models", 2022, section 3.3, has the same control: "reasoning after answer").
+ * Sums, word problems and heaps of several steps, each in two forms: `direct`, where the number
+ * comes first and the steps after it, and `steps`, where the steps come first. Both forms of a
+ * problem have the same words, so that a model that is trained on as many of both has seen as many
+ * tokens of both, and only the order differs (J. Wei et al., "Chain-of-Thought Prompting Elicits
+ * Reasoning in Large Language Models", 2022, section 3.3, has the same control: "reasoning after
+ * answer").
  *
  * What a small model can learn decided the form: all numbers are from 0 to 20, so that each step is
  * a fact to remember (some 400 of them), each number comes after a space, so that it is one token,
  * and doubling and halving stand between adding and taking away, so that a sum is no mere count
  * that one layer could take. There is no carry to keep.
+ *
+ * The operations of a sum or a word problem have an order, and there is one way to the number. A
+ * heap is numbers to add up, and the steps may begin with any of them: they take those after it,
+ * then those before it. Of such problems a model learns many ways to the same number, which go
+ * wrong at different places (X. Wang et al., "Self-Consistency Improves Chain of Thought Reasoning
+ * in Language Models", 2022, has its gain from that).
  *
  * @module
  */
@@ -20,6 +27,8 @@ import { PEOPLE, personOf, THINGS } from "./words.ts";
 /** The largest number of any step. */
 export const MOST = 20;
 const MOST_STEPS = 5;
+/** The largest number that is added or taken away. */
+const MOST_ADDED = 9;
 
 /** One operation. */
 export interface Operation {
@@ -75,7 +84,7 @@ export function drawCalculation(draw: Draw, steps: number): Calculation {
   let value = start;
   while (operations.length < steps) {
     const sign = draw.pick(["+", "-", "x", "/"] as const);
-    const by = sign === "+" || sign === "-" ? draw.between(1, 9) : 2;
+    const by = sign === "+" || sign === "-" ? draw.between(1, MOST_ADDED) : 2;
     const next = applied(value, { sign, by });
     const fits = Number.isInteger(next) && next >= 0 && next <= MOST;
     if (!fits || (value === 0 && sign !== "+")) continue;
@@ -83,6 +92,26 @@ export function drawCalculation(draw: Draw, steps: number): Calculation {
     value = next;
   }
   return { start, operations };
+}
+
+/** Draws one number more than there are steps, in the order in which they are told. */
+function drawHeap(draw: Draw, steps: number): number[] {
+  for (;;) {
+    const total = draw.between(Math.max(6, steps + 1), MOST);
+    const cuts = draw.some(Array.from({ length: total - 1 }, (_, i) => i + 1), steps);
+    const ends = [...cuts.sort((a, b) => a - b), total];
+    const numbers = ends.map((end, i) => end - (ends[i - 1] ?? 0));
+    if (Math.max(...numbers) <= MOST_ADDED) return numbers;
+  }
+}
+
+function asHeap(numbers: readonly number[], draw: Draw): string {
+  const join = (parts: readonly (string | number)[]) =>
+    `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
+  if (draw.chance(0.5)) return `Add up ${join(numbers)}.`;
+  const things = draw.some(THINGS.filter((thing) => thing !== "box"), numbers.length);
+  const counted = numbers.map((number, i) => `${number} ${things[i]}s`);
+  return `${draw.pick(PEOPLE).name} has ${join(counted)}. How many in all?`;
 }
 
 function asSum({ start, operations }: Calculation): string {
@@ -104,34 +133,71 @@ function asStory({ start, operations }: Calculation, draw: Draw): string {
   return [`${hero} has ${start} ${thing}.`, ...words, "How many now?"].join(" ");
 }
 
+/** Sorts of problems, equally often. */
+export const SUM_KINDS = ["sum", "problem", "heap"] as const;
+
+/** A problem, and one way through it. */
+interface Problem {
+  readonly combination: string;
+  readonly text: string;
+  readonly way: Calculation;
+}
+
+function drawProblem(
+  draw: Draw,
+  kind: typeof SUM_KINDS[number],
+  { split, count }: { split: Place["split"]; count: number },
+): Problem {
+  if (kind === "heap") {
+    const { numbers, combination } = heldOut("steps", split, () => {
+      const numbers = drawHeap(draw, count);
+      // Held out in any order.
+      return { numbers, combination: [...numbers].sort((a, b) => a - b).join(" and ") };
+    });
+    const first = draw.between(0, count);
+    const [start, ...rest] = [...numbers.slice(first), ...numbers.slice(0, first)];
+    const operations = rest.map((by) => ({ sign: "+" as const, by }));
+    return { combination, text: asHeap(numbers, draw), way: { start: start!, operations } };
+  }
+  const { way, combination } = heldOut("steps", split, () => {
+    const way = drawCalculation(draw, count);
+    return { way, combination: `${way.start}, ${stepsOf(way)}` };
+  });
+  return { combination, text: kind === "sum" ? asSum(way) : asStory(way, draw), way };
+}
+
 /**
- * A sum or a word problem of two to five steps; items of one place are the same problem in both
- * forms. Held out: the whole calculation, in either wording.
+ * A problem of two to five steps; items of one place are the same problem in both forms. Held out:
+ * the whole calculation, in either wording, or the numbers of a heap.
  *
- * @param operations so many steps instead; above five they are longer than any to train on
+ * @param asked a sort and so many steps instead; above five they are longer than any to train on
  *
- * @throws {RangeError} As `heldOut` and `Draw`; when `operations` is no count.
+ * @throws {RangeError} As `heldOut` and `Draw`; when the steps are no count, or too many for a
+ * heap.
  */
 export function sumItem(
   family: "direct" | "steps",
   place: Place,
-  operations?: number,
+  asked?: { kind: typeof SUM_KINDS[number]; steps: number },
 ): WorldItem {
-  if (operations !== undefined && !(Number.isInteger(operations) && operations > 0)) {
-    throw new RangeError(`Cannot make a sum: want a count of steps above 0: got ${operations}`);
+  const most = asked?.kind === "heap" ? MOST - 1 : Infinity;
+  if (asked && !(Number.isInteger(asked.steps) && asked.steps > 0 && asked.steps <= most)) {
+    const want = most < Infinity
+      ? `a count of steps from 1 to ${most}`
+      : "a count of steps above 0";
+    throw new RangeError(`Cannot make a ${asked.kind}: want ${want}: got ${asked.steps}`);
   }
   const draw = new Draw("steps", place);
-  const isSum = draw.chance(0.5);
-  const usual = draw.between(2, MOST_STEPS);
-  const count = operations ?? usual;
-  const { calculation, combination } = heldOut("steps", place.split, () => {
-    const calculation = drawCalculation(draw, count);
-    return { calculation, combination: `${calculation.start}, ${stepsOf(calculation)}` };
+  const drawn = { kind: draw.pick(SUM_KINDS), steps: draw.between(2, MOST_STEPS) };
+  const { kind, steps: count } = asked ?? drawn;
+  const { combination, text, way: calculation } = drawProblem(draw, kind, {
+    split: place.split,
+    count,
   });
-  const problem = `Q: ${isSum ? asSum(calculation) : asStory(calculation, draw)}`;
+  const problem = `Q: ${text}`;
   const steps = stepsOf(calculation);
   const number = String(valuesOf(calculation).at(-1));
-  const shared = { ...place, family, kind: `${isSum ? "sum" : "problem"}-${count}`, combination };
+  const shared = { ...place, family, kind: `${kind}-${count}`, combination };
   if (family === "direct") {
     const prompt = `${problem}\nA:`;
     const text = `${prompt} ${number}. Steps: ${steps}`;

@@ -174,8 +174,8 @@ export interface World {
   items(family: Family, split: Split, range?: Range): Generator<WorldItem>;
   /** One in-context task. */
   rule(split: Split, index: number, options?: RuleOptions): RuleItem;
-  /** A sum or word problem of so many steps, with its steps as the answer. */
-  longSum(split: Split, index: number, operations: number): WorldItem;
+  /** Numbers to add up in so many steps and any order, with the steps as the answer. */
+  heap(split: Split, index: number, steps: number): WorldItem;
   /** A document of the mixture for pre-training, of the split `train`, `valid` or `test`. */
   document(split: Split, index: number): WorldDocument;
   /** Documents in order, made as they are asked for. */

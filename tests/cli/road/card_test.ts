@@ -22,7 +22,7 @@ function evaluation(
     reasoning: {
       direct: flags(10, 100),
       steps: flags(60, 100),
-      long: { greedy: flags(60, 100), one: flags(55, 100), votes: flags(75, 100) },
+      heaps: { greedy: flags(60, 100), one: flags(55, 100), votes: flags(75, 100) },
       paths: 5,
     },
     instructions: {

@@ -166,20 +166,34 @@ Deno.test("documents of recall have one label for each key, which comes again", 
   assert(recalls.word > 70 && recalls.colour > 30 && recalls.thing > 30, JSON.stringify(recalls));
 });
 
-Deno.test("long sums have as many steps as were asked for, and are graded as others are", () => {
+Deno.test("heaps have as many steps as were asked for, in any order, and any way is right", () => {
   const world = worldOf(3);
+  let inOrder = 0;
   for (let index = 0; index < 50; index++) {
-    const item = world.longSum("test", index, 6);
-    assertEquals(item.answer.match(/=/g)!.length, 6, item.answer);
+    const item = world.heap("test", index, 6);
+    const numbers = item.prompt.match(/\d+/g)!.map(Number);
+    const total = numbers.reduce((sum, number) => sum + number, 0);
+    assertEquals([numbers.length, item.answer.match(/=/g)!.length], [7, 6], item.answer);
+    assert(total <= 20 && item.answer.endsWith(`A: ${total}`), item.answer);
     assert(item.grade(item.answer).exact);
+    assert(item.grade(`1 + 1 = 2. A: ${total}`).exact);
     assert(!item.grade(item.answer.replace(/A: \d+$/, "A: 21")).exact);
-    assertEquals(item.prompt, world.longSum("test", index, 6).prompt);
+    const taken = [...item.answer.matchAll(/^(\d+)|\+ (\d+)/g)].map(([, a, b]) => Number(a ?? b));
+    assertEquals([...taken].sort(), [...numbers].sort(), item.answer);
+    if (taken.join() === numbers.join()) inOrder++;
+    assertEquals(item.prompt, world.heap("test", index, 6).prompt);
+    // Held out by its numbers, whatever their order.
+    const sorted = [...numbers].sort((a, b) => a - b);
+    assertEquals([item.combination, item.kind], [sorted.join(" and "), "heap-6"]);
   }
-  assertThrows(
-    () => world.longSum("test", 0, 0),
-    RangeError,
-    "want a count of steps above 0: got 0",
-  );
+  assert(inOrder < 10, `${inOrder} of 50 in the order in which they are told`);
+  for (const steps of [0, 1.5, 20]) {
+    assertThrows(
+      () => world.heap("test", 0, steps),
+      RangeError,
+      `want a count of steps from 1 to 19: got ${steps}`,
+    );
+  }
 });
 
 Deno.test("a few hundred words, and documents of all families but instructions", () => {
