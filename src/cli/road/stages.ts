@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type RoadConfig, TASKS } from "./config.ts";
+import { type RoadConfig, type SmallerSize, TASKS } from "./config.ts";
 import type { Road, RoadStage, StageOutcome } from "./context.ts";
 import { countNgrams, makeComparisons, makeData, makeTokenizer } from "./data_stages.ts";
 import { evaluateModel } from "./evaluate.ts";
@@ -15,6 +15,20 @@ import {
   rewardModel,
   superviseFineTuning,
 } from "./train_stages.ts";
+
+/** The part of the whole time that pre-training takes. */
+const BASE_SHARE = 30;
+
+/**
+ * The part that a smaller size takes, beside the largest. A small product is not as fast as a large
+ * one: time goes with the channels, not with their square.
+ */
+function shareOfSmaller({ pretrain }: RoadConfig, size: SmallerSize): number {
+  const { steps = 0, model = {} } = pretrain as { steps?: number; model?: Partial<SmallerSize> };
+  const largest = (model.layers ?? 0) * (model.channels ?? 0) * steps;
+  const smaller = size.layers * size.channels * size.steps;
+  return 0.5 + BASE_SHARE * (largest > 0 ? smaller / largest : 0.1);
+}
 
 /** All stages of a configuration; what each needs is before it. */
 export function roadStages(config: RoadConfig): RoadStage[] {
@@ -28,7 +42,7 @@ export function roadStages(config: RoadConfig): RoadStage[] {
     stage(
       `scale-${i + 1}`,
       ["tokenizer"],
-      1 + i,
+      shareOfSmaller(config, size),
       (road) => pretrainSize(road, `scale-${i + 1}`, size),
     )
   );
@@ -51,7 +65,7 @@ export function roadStages(config: RoadConfig): RoadStage[] {
     stage("tokenizer", ["data"], 1, makeTokenizer),
     ...sizes,
     ...prediction,
-    stage("base", ["tokenizer"], 30, (road) => pretrainSize(road, "base")),
+    stage("base", ["tokenizer"], BASE_SHARE, (road) => pretrainSize(road, "base")),
     stage("ngram", ["tokenizer"], 1, countNgrams),
     evaluation("base"),
     ...experts,
