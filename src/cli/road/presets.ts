@@ -1,6 +1,6 @@
 /**
- * The two sizes of the road. `demo` shows every stage on two CPU cores and a software driver in a
- * quarter of an hour; `full` is for a GPU, or for a night there.
+ * The two sizes of the road, for two CPU cores and a software driver: `demo` shows every stage in a
+ * quarter of an hour, `full` what they are for in some two hours. On a GPU both take minutes.
  *
  * @module
  */
@@ -24,7 +24,7 @@ export const DEMO: RoadPreset = {
     taskTestRows: 1000,
     sftRows: 6000,
     sftValidRows: 200,
-    comparedPrompts: 2500,
+    comparedPrompts: 5000,
     comparedValidPrompts: 400,
     ppoPrompts: 4000,
   },
@@ -55,7 +55,7 @@ export const DEMO: RoadPreset = {
   expertsOf: {},
   expertControls: false,
   sft: { epochs: 3, batchRows: 32, lr: 1e-3, dropout: 0.05, pretrainShare: 0.2, keep: 1 },
-  reward: { epochs: 4, batchRows: 32, lr: 1e-3, keep: 1 },
+  reward: { epochs: 2, batchRows: 8, lr: 5e-4, keep: 1 },
   ppo: {
     iterations: 20,
     batchRows: 128,
@@ -83,9 +83,9 @@ export const DEMO: RoadPreset = {
 };
 
 /**
- * Every stage, as large as a GPU makes of a few minutes. Experts get few rows: with thousands of
- * them a decoder that was not pre-trained learns most tasks as well. Nor do they drop activations
- * out: who compares two sentences then needs several times the updates.
+ * Every stage, as large as it takes for rules told by shots, steps and votes. Experts get few rows:
+ * with thousands of them a decoder that was not pre-trained learns most tasks as well. Nor do they
+ * drop activations out: who compares two sentences then needs several times the updates.
  */
 export const FULL: RoadPreset = {
   seed: 1337,
@@ -96,9 +96,9 @@ export const FULL: RoadPreset = {
     taskRows: 8000,
     taskValidRows: 500,
     taskTestRows: 1000,
-    sftRows: 20_000,
+    sftRows: 16_000,
     sftValidRows: 500,
-    comparedPrompts: 20_000,
+    comparedPrompts: 16_000,
     comparedValidPrompts: 1000,
     ppoPrompts: 20_000,
   },
@@ -106,37 +106,49 @@ export const FULL: RoadPreset = {
   responseTokens: 48,
   vocabSize: 1536,
   scaling: [
-    // Smaller ones have not yet learnt to copy, and would foretell too fast a fall.
-    { layers: 3, channels: 96, heads: 3, steps: 1500 },
-    { layers: 4, channels: 128, heads: 4, steps: 2200 },
-    { layers: 5, channels: 160, heads: 5, steps: 3200 },
-    { layers: 6, channels: 192, heads: 6, steps: 4500 },
+    // As deep as the largest, and trained as long: to copy comes in one leap after some 2,000
+    // steps, and what is stopped before it, or soon after, foretells nothing.
+    { layers: 4, channels: 64, heads: 2, steps: 5000 },
+    { layers: 4, channels: 80, heads: 2, steps: 5000 },
+    { layers: 4, channels: 96, heads: 3, steps: 5000 },
+    { layers: 4, channels: 128, heads: 4, steps: 5000 },
   ],
   pretrain: {
-    model: { contextLength: 128, layers: 6, heads: 8, channels: 256 },
-    steps: 8000,
-    batchRows: 32,
+    model: { contextLength: 128, layers: 4, heads: 5, channels: 160 },
+    steps: 5000,
+    batchRows: 16,
     lr: 2e-3,
     minLr: 1e-4,
-    warmupSteps: 200,
+    warmupSteps: 160,
     beta2: 0.95,
-    evalEvery: 2500,
+    evalEvery: 2000,
     evalBatches: 20,
     sampleTokens: 80,
-    saveEvery: 5000,
+    saveEvery: 2500,
     keep: 1,
   },
-  experts: { epochs: 12, batchRows: 32, lr: 4e-4, dropout: 0, limit: 1000, keep: 1 },
+  experts: { epochs: 10, batchRows: 32, lr: 4e-4, dropout: 0, limit: 1000, keep: 1 },
   expertsOf: {
     classification: { limit: 200 },
     // Half of the hypotheses are false: who learns to write them no longer sees that they are.
-    entailment: { limit: 4000, epochs: 16, auxLmCoef: 0 },
+    entailment: { limit: 4000, auxLmCoef: 0 },
   },
   expertControls: true,
-  sft: { epochs: 4, batchRows: 64, lr: 6e-4, dropout: 0, pretrainShare: 0.2, keep: 1 },
-  reward: { epochs: 2, batchRows: 32, lr: 4e-4, keep: 1 },
+  // No more demonstrations than ranked prompts: there must be something left to learn from ranks;
+  // and some twenty dialogues an update, or eight ranked prompts: so small a decoder learns by many
+  // updates what it does not by many rows at once.
+  sft: {
+    epochs: 1,
+    batchRows: 4,
+    packing: true,
+    lr: 1e-3,
+    dropout: 0,
+    pretrainShare: 0.2,
+    keep: 1,
+  },
+  reward: { epochs: 1, batchRows: 8, lr: 5e-4, keep: 1 },
   ppo: {
-    iterations: 60,
+    iterations: 20,
     batchRows: 256,
     miniRows: 64,
     lr: 1e-4,
@@ -145,8 +157,8 @@ export const FULL: RoadPreset = {
     ppoEpochs: 2,
     klCoef: 0.05,
     emaRate: 0.95,
-    evalEvery: 20,
-    saveEvery: 20,
+    evalEvery: 10,
+    saveEvery: 10,
     keep: 1,
   },
   ppoPtx: { ptxCoef: 1, ptxRatio: 1 },
@@ -156,7 +168,7 @@ export const FULL: RoadPreset = {
     rules: 1000,
     shots: [0, 1, 2, 4, 8],
     problems: 1000,
-    paths: 8,
-    rows: 256,
+    paths: 16,
+    rows: 128,
   },
 };
