@@ -269,11 +269,11 @@ function reasoning({ models }: CardData): Section | undefined {
   return {
     title: "Direct answers, chain of thought, self-consistency",
     text: [
-      "The same sums and word problems of several steps each way. Pre-training has as many of both " +
-      "forms, with the same tokens: only the order of number and steps differs. Heaps are numbers to " +
-      `add up, from any of them on: those of ${HEAP_STEPS} steps are longer than any in training. ` +
-      `Votes are those of paths sampled at temperature ${VOTE_TEMPERATURE}, and a sampled path is ` +
-      "the first of them.",
+      "The same sums, word problems and heaps of several steps each way. Pre-training has as many " +
+      "of both forms, with the same tokens: only the order of number and steps differs. Heaps are " +
+      `numbers to add up, from any of them on: those of ${HEAP_STEPS} steps are longer than any in ` +
+      `training. Votes are those of paths sampled at temperature ${VOTE_TEMPERATURE}, and a sampled ` +
+      "path is the first of them.",
     ],
     table: { head: ["", ...MODELS.map((name) => TITLES[name])], rows },
   };

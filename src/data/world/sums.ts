@@ -94,6 +94,9 @@ export function drawCalculation(draw: Draw, steps: number): Calculation {
   return { start, operations };
 }
 
+/** What is counted in a heap; each thing once. */
+const HEAPED = THINGS.filter((thing) => thing !== "box");
+
 /** Draws one number more than there are steps, in the order in which they are told. */
 function drawHeap(draw: Draw, steps: number): number[] {
   for (;;) {
@@ -109,7 +112,7 @@ function asHeap(numbers: readonly number[], draw: Draw): string {
   const join = (parts: readonly (string | number)[]) =>
     `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
   if (draw.chance(0.5)) return `Add up ${join(numbers)}.`;
-  const things = draw.some(THINGS.filter((thing) => thing !== "box"), numbers.length);
+  const things = draw.some(HEAPED, numbers.length);
   const counted = numbers.map((number, i) => `${number} ${things[i]}s`);
   return `${draw.pick(PEOPLE).name} has ${join(counted)}. How many in all?`;
 }
@@ -134,7 +137,7 @@ function asStory({ start, operations }: Calculation, draw: Draw): string {
 }
 
 /** Sorts of problems, equally often. */
-export const SUM_KINDS = ["sum", "problem", "heap"] as const;
+const KINDS = ["sum", "problem", "heap"] as const;
 
 /** A problem, and one way through it. */
 interface Problem {
@@ -145,7 +148,7 @@ interface Problem {
 
 function drawProblem(
   draw: Draw,
-  kind: typeof SUM_KINDS[number],
+  kind: typeof KINDS[number],
   { split, count }: { split: Place["split"]; count: number },
 ): Problem {
   if (kind === "heap") {
@@ -170,26 +173,27 @@ function drawProblem(
  * A problem of two to five steps; items of one place are the same problem in both forms. Held out:
  * the whole calculation, in either wording, or the numbers of a heap.
  *
- * @param asked a sort and so many steps instead; above five they are longer than any to train on
+ * @param heapSteps a heap of so many steps instead; above five it is longer than any to train on
  *
- * @throws {RangeError} As `heldOut` and `Draw`; when the steps are no count, or too many for a
- * heap.
+ * @throws {RangeError} As `heldOut` and `Draw`; when the steps are no count, or too many for the
+ * things that there are.
  */
 export function sumItem(
   family: "direct" | "steps",
   place: Place,
-  asked?: { kind: typeof SUM_KINDS[number]; steps: number },
+  heapSteps?: number,
 ): WorldItem {
-  const most = asked?.kind === "heap" ? MOST - 1 : Infinity;
-  if (asked && !(Number.isInteger(asked.steps) && asked.steps > 0 && asked.steps <= most)) {
-    const want = most < Infinity
-      ? `a count of steps from 1 to ${most}`
-      : "a count of steps above 0";
-    throw new RangeError(`Cannot make a ${asked.kind}: want ${want}: got ${asked.steps}`);
+  const most = HEAPED.length - 1;
+  const asked = heapSteps ?? most;
+  if (!(Number.isInteger(asked) && asked > 0 && asked <= most)) {
+    const want = `a count of steps from 1 to ${most}`;
+    throw new RangeError(`Cannot make a heap: want ${want}: got ${heapSteps}`);
   }
   const draw = new Draw("steps", place);
-  const drawn = { kind: draw.pick(SUM_KINDS), steps: draw.between(2, MOST_STEPS) };
-  const { kind, steps: count } = asked ?? drawn;
+  const [drawnKind, drawnSteps] = [draw.pick(KINDS), draw.between(2, MOST_STEPS)];
+  const [kind, count] = heapSteps === undefined
+    ? [drawnKind, drawnSteps]
+    : ["heap" as const, heapSteps];
   const { combination, text, way: calculation } = drawProblem(draw, kind, {
     split: place.split,
     count,

@@ -11,7 +11,7 @@
  * | `translation` | English → an invented language | subject, verb and object together |
  * | `classification` `entailment` `similarity` `choice` | GPT-1's tasks | see their files |
  * | `rule` | solved examples and an input → a label | the rule itself |
- * | `direct` | a sum or word problem → the number, then the steps | the whole calculation |
+ * | `direct` | a sum, word problem or heap → the number, then the steps | the whole calculation |
  * | `steps` | the same problem → the steps, then the number | the whole calculation |
  * | `instruction` | what a user asks → a good answer | who or what is asked about, and how |
  *
